@@ -1,0 +1,112 @@
+//! What a handler may touch: the ports, the settings, and the identity of the request or message it works for.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::events::{Envelope, Event};
+use crate::store::{InFlight, Store};
+use crate::values::{OrderId, ProductId};
+
+/// The time of day.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The source of everything unpredictable: ids, and the jitter of pauses.
+pub trait Ids: Send + Sync + 'static {
+    /// Fills `bytes` with randomness that nobody can guess.
+    fn fill(&self, bytes: &mut [u8]);
+
+    /// A random number.
+    fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+/// The outside world, as far as a service may see it.
+pub struct Ports {
+    /// Documents and events.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub ids: Arc<dyn Ids>,
+    /// Settings.
+    pub config: Config,
+    /// Requests with an `Idempotency-Key` that are being carried out in this process.
+    pub in_flight: Arc<InFlight>,
+}
+
+/// The application as one request or one message sees it: the ports, and the ids by which everything that comes of this
+/// request can be found again. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    ports: Arc<Ports>,
+    correlation_id: Arc<str>,
+    causation_id: Option<Uuid>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Ports;
+    fn deref(&self) -> &Ports {
+        &self.ports
+    }
+}
+
+impl App {
+    /// The application over these ports.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, config: Config) -> Self {
+        let ports = Arc::new(Ports { store, clock, ids, config, in_flight: Arc::default() });
+        App { ports, correlation_id: Arc::from(""), causation_id: None }
+    }
+
+    /// The application as seen by a request: events that come of it carry its id.
+    pub fn for_request(&self, request_id: &str) -> App {
+        App { correlation_id: Arc::from(request_id), ..self.clone() }
+    }
+
+    /// The application as seen by the handler of `message`: events that come of it carry on its correlation id.
+    pub fn for_message(&self, message: &Envelope) -> App {
+        let correlation_id = Arc::from(message.correlation_id.as_str());
+        App { correlation_id, causation_id: Some(message.id), ..self.clone() }
+    }
+
+    /// `event`, ready for a batch: with an id, the time, and what caused it.
+    pub fn envelope(&self, event: &Event) -> Envelope {
+        Envelope {
+            id: self.new_uuid(),
+            source: event.source().to_owned(),
+            detail_type: event.detail_type().to_owned(),
+            time: self.clock.now(),
+            correlation_id: self.correlation_id.to_string(),
+            causation_id: self.causation_id,
+            detail: event.detail(),
+        }
+    }
+
+    /// A new UUID, version 7: sorts by time.
+    pub fn new_uuid(&self) -> Uuid {
+        let mut random = [0; 10];
+        self.ids.fill(&mut random);
+        let millis = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+    }
+
+    /// A new product id.
+    pub fn new_product_id(&self) -> ProductId {
+        ProductId(self.new_uuid())
+    }
+
+    /// A new id for an order placed at `at`.
+    pub fn new_order_id(&self, at: Timestamp) -> OrderId {
+        let mut random = [0; 12];
+        self.ids.fill(&mut random);
+        OrderId::new(at, random)
+    }
+}

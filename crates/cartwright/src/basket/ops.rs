@@ -1,0 +1,211 @@
+//! What can be done with baskets: load → pure function → commit.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use super::store::{self, Checkout};
+use super::{Basket, CheckoutBasket, CheckoutItem, CheckoutRequest, Color, LineRequest, MAX_LINES, Merge, price_lines, put_line, settle};
+use crate::app::App;
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::events::Event;
+use crate::ordering::Status;
+use crate::rest::{IfMatch, List, Listing};
+use crate::store::{Batch, Change, Cursor, Expect, Once, Table, Write, list_merged, transact};
+use crate::values::{Money, OrderId, ProductId, Username};
+
+/// How long an accepted checkout can be looked up by its order id before ordering has written the order: as long as a
+/// message may wait before someone must have looked.
+const CHECKOUT_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// A basket and how often it was written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VersionedBasket {
+    /// The basket.
+    pub basket: Arc<Basket>,
+    /// Its version.
+    pub version: u64,
+}
+
+impl VersionedBasket {
+    /// The entity tag.
+    pub fn etag(&self) -> String {
+        format!("\"{}\"", self.version)
+    }
+}
+
+/// What a buyer gets for a checkout.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The order that will come of it.
+    pub order_id: OrderId,
+    /// Where it stands.
+    pub status: Status,
+    /// What it costs.
+    pub total: Money,
+}
+
+fn no_such_basket() -> Error {
+    Error::not_found("basket_not_found", "basket of this user")
+}
+
+/// One basket.
+///
+/// # Errors
+/// `basket_not_found`.
+pub async fn get_basket(app: &App, user: &Username) -> Result<VersionedBasket> {
+    let found = store::find_basket(&*app.store, user).await?;
+    found.map(|(basket, version)| VersionedBasket { basket, version }).ok_or_else(no_such_basket)
+}
+
+/// A page of all baskets, by user name.
+///
+/// # Errors
+/// `invalid_request` for a cursor of another list.
+pub async fn list_baskets(app: &App, list: &List) -> Result<Listing<VersionedBasket>> {
+    let scope = "baskets";
+    let after = list.after(scope)?;
+    let page = list_merged(&*app.store, &store::baskets(), after.as_deref(), list.limit()).await?;
+    let versioned = |doc: &crate::store::Doc| Ok(VersionedBasket { basket: doc.parse()?, version: doc.version });
+    let items = page.docs.iter().map(versioned).collect::<Result<_>>()?;
+    Ok(Listing { items, next: page.next.map(|sk| Cursor::new(scope, &sk)) })
+}
+
+/// Makes the basket of `user` hold these lines and no others.
+///
+/// # Errors
+/// `product_unknown`, `basket_full`, `precondition_failed`, `invalid_request`.
+pub async fn replace_basket(app: &App, once: &Once, user: &Username, if_match: &IfMatch, requests: &[LineRequest]) -> Result<VersionedBasket> {
+    if requests.len() > MAX_LINES {
+        return Err(Error::field("/items", format!("must have at most {MAX_LINES} items")));
+    }
+    change_basket(app, once, user, if_match, |_| async {
+        let ids: Vec<ProductId> = requests.iter().map(|request| request.product_id).collect();
+        price_lines(requests, &catalog::quote(app, &ids).await?)
+    })
+    .await
+}
+
+/// Puts a line into the basket of `user`: adds to the quantity of the same product and colour, or replaces it.
+///
+/// # Errors
+/// As [`replace_basket`].
+pub async fn put_basket_line(app: &App, once: &Once, user: &Username, if_match: &IfMatch, request: &LineRequest, merge: Merge) -> Result<VersionedBasket> {
+    change_basket(app, once, user, if_match, |before: Option<Arc<Basket>>| async move {
+        let products = catalog::quote(app, &[request.product_id]).await?;
+        let mut lines = before.map_or_else(Vec::new, |basket| basket.lines.clone());
+        for line in price_lines(std::slice::from_ref(request), &products)? {
+            put_line(&mut lines, line, merge)?;
+        }
+        Ok(lines)
+    })
+    .await
+}
+
+/// Takes a product out of the basket of `user`: in one colour, or in all of them.
+///
+/// # Errors
+/// `basket_not_found`, `line_not_found`, `precondition_failed`.
+pub async fn remove_basket_line(app: &App, user: &Username, if_match: &IfMatch, id: ProductId, color: Option<&Color>) -> Result<VersionedBasket> {
+    change_basket(app, &Once::unkeyed(), user, if_match, |before: Option<Arc<Basket>>| async move {
+        let mut lines = before.ok_or_else(no_such_basket)?.lines.clone();
+        let count = lines.len();
+        lines.retain(|line| line.product_id != id || color.is_some_and(|color| line.color != *color));
+        if lines.len() == count {
+            return Err(Error::not_found("line_not_found", "such line in the basket"));
+        }
+        Ok(lines)
+    })
+    .await
+}
+
+/// Throws the basket of `user` away.
+///
+/// # Errors
+/// `basket_not_found`, `precondition_failed`.
+pub async fn delete_basket(app: &App, user: &Username, if_match: &IfMatch) -> Result<()> {
+    transact(app, &Once::unkeyed(), Table::Basket, || async {
+        let before = get_basket(app, user).await?;
+        if_match.check(&before.etag())?;
+        let mut batch = Batch::new(Table::Basket);
+        batch.delete(store::basket_key(user), Expect::Version(before.version));
+        Ok(Change { batch, result: () })
+    })
+    .await
+}
+
+/// Loads a basket, lets `decide` say what its lines are to be, and writes it.
+async fn change_basket<F, Lines>(app: &App, once: &Once, user: &Username, if_match: &IfMatch, decide: F) -> Result<VersionedBasket>
+where
+    F: Fn(Option<Arc<Basket>>) -> Lines,
+    Lines: Future<Output = Result<Vec<super::Line>>>,
+{
+    transact(app, once, Table::Basket, || async {
+        let found = store::find_basket(&*app.store, user).await?;
+        let (before, version) = found.map_or((None, 0), |(basket, version)| (Some(basket), version));
+        if_match.check(&format!("\"{version}\""))?;
+        let mut batch = Batch::new(Table::Basket);
+        let lines = decide(before).await?;
+        let basket = Basket { user_name: user.clone(), lines, updated_at: app.clock.now() };
+        let expect = if version == 0 { Expect::Absent } else { Expect::Version(version) };
+        batch.put(store::basket_key(user), expect, &basket)?;
+        Ok(Change { batch, result: VersionedBasket { basket: Arc::new(basket), version: version + 1 } })
+    })
+    .await
+}
+
+/// Checks the basket of `user` out: closes it and announces the checkout, in one commit. Of any number of attempts at the
+/// same moment, one succeeds.
+///
+/// # Errors
+/// `basket_not_found`, `basket_empty`, `product_gone`, `price_changed`.
+pub async fn checkout(app: &App, once: &Once, user: &Username, request: CheckoutRequest) -> Result<Accepted> {
+    transact(app, once, Table::Basket, || async {
+        let (basket, version) = store::find_basket(&*app.store, user).await?.ok_or_else(no_such_basket)?;
+        let ids: Vec<ProductId> = basket.lines.iter().map(|line| line.product_id).collect();
+        let products = if ids.is_empty() { Vec::new() } else { catalog::quote(app, &ids).await? };
+        let (lines, total) = settle(&basket, &products, request.expected_total, app.config.currency)?;
+
+        let at = app.clock.now();
+        let order_id = app.new_order_id(at);
+        let event = CheckoutBasket {
+            order_id: Some(order_id.clone()),
+            user_name: user.clone(),
+            items: lines.iter().map(CheckoutItem::from).collect(),
+            total_price: Some(total.to_decimal()),
+            payment_method: request.payment_method,
+            card_last4: request.card_last4.clone(),
+            contact: request.contact.clone(),
+        };
+        let mut batch = Batch::new(Table::Basket);
+        batch.delete(store::basket_key(user), Expect::Version(version));
+        let checkout = Checkout { at, basket: event.clone() };
+        let body = serde_json::to_string(&checkout).map_err(Error::internal)?;
+        let (key, expires_at) = (store::checkout_key(&order_id), Some(at + CHECKOUT_KEPT));
+        batch.writes.push(Write::Put { key, expect: Expect::Absent, body, expires_at });
+        let mut envelope = app.envelope(&Event::CheckoutBasket(event));
+        envelope.time = at;
+        batch.emit(envelope);
+        Ok(Change { batch, result: Accepted { order_id, status: Status::Placed, total } })
+    })
+    .await
+}
+
+/// The checkout that will become the order `id`, for a day after it was accepted. The read ordering is allowed.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_checkout(app: &App, id: &OrderId) -> Result<Option<Checkout>> {
+    store::find_checkout(&*app.store, id).await
+}
+
+/// Refuses a total in another currency than the shop's.
+pub(super) fn in_currency(app: &App, total: Money, pointer: &str) -> Result<Money> {
+    if total.currency == app.config.currency {
+        return Ok(total);
+    }
+    let why = format!("must be in {}, this shop's currency", app.config.currency.code());
+    Err(Error::field(pointer, why))
+}

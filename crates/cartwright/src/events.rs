@@ -1,0 +1,212 @@
+//! Every event, who consumes it, and the one entry point for a message of a queue.
+//!
+//! [`RULES`] is the event bus: which event goes to which queues. A queue has one consumer, [`handle`] names it. Events
+//! are delivered at least once and in any order; every consumer ends in the same state whatever the order.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::basket::CheckoutBasket;
+use crate::catalog::{self, StockLevel, StockMoved, StockRejected, StockReserved};
+use crate::error::{Error, Kind, Result};
+use crate::ordering::{self, OrderFact};
+
+/// The name of the event bus.
+pub const BUS: &str = "SwnEventBus";
+
+/// An event as it travels: the envelope of EventBridge, with the ids that tie it to what caused it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope {
+    /// The event's own id.
+    pub id: Uuid,
+    /// Who emitted it.
+    pub source: String,
+    /// What happened.
+    #[serde(rename = "detail-type")]
+    pub detail_type: String,
+    /// When.
+    pub time: Timestamp,
+    /// The id of the request all this came of.
+    #[serde(default)]
+    pub correlation_id: String,
+    /// The id of the event this one came of, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<Uuid>,
+    /// The facts, as JSON.
+    pub detail: Box<RawValue>,
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident($detail:ty) from $source:literal => [$($queue:ident),*];)*) => {
+        /// Something that happened.
+        #[derive(Debug, Clone)]
+        pub enum Event { $($(#[$doc])* $name($detail),)* }
+
+        /// The rules of the bus: source and detail type of every event, and the queues it goes to.
+        pub const RULES: &[Rule] = &[$(Rule { source: $source, detail_type: stringify!($name), queues: &[$(Queue::$queue),*] },)*];
+
+        impl Event {
+            /// The event's name, EventBridge's detail type.
+            pub fn detail_type(&self) -> &'static str {
+                match self { $(Event::$name(_) => stringify!($name),)* }
+            }
+
+            /// Who emits it.
+            pub fn source(&self) -> &'static str {
+                match self { $(Event::$name(_) => $source,)* }
+            }
+
+            /// The facts, as JSON.
+            pub fn detail(&self) -> Box<RawValue> {
+                let json = match self { $(Event::$name(detail) => serde_json::value::to_raw_value(detail),)* };
+                json.expect("every event has a JSON form: its fields are strings, numbers and lists of them")
+            }
+
+            /// The event in `envelope`.
+            ///
+            /// # Errors
+            /// `unknown_event` for a name that is not in [`RULES`], `malformed_event` when the detail is not what the name
+            /// promises, with the place and the reason. Neither can be mended by trying again.
+            pub fn parse(envelope: &Envelope) -> Result<Event> {
+                match envelope.detail_type.as_str() {
+                    $(stringify!($name) => parse_detail(envelope).map(Event::$name),)*
+                    unknown => {
+                        let message = format!("There is no event called {unknown:?}.");
+                        Err(Error::new(Kind::Unprocessable, "unknown_event", message))
+                    }
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// A basket was checked out and closed. Also accepted from outside, through `PutEvents`.
+    CheckoutBasket(CheckoutBasket) from "com.swn.basket.checkoutbasket" => [OrderQueue];
+    /// An order exists; its stock is not yet reserved.
+    OrderPlaced(OrderFact) from "cartwright.ordering" => [StockQueue];
+    /// Its stock is reserved.
+    OrderConfirmed(OrderFact) from "cartwright.ordering" => [];
+    /// It cannot be fulfilled.
+    OrderRejected(OrderFact) from "cartwright.ordering" => [];
+    /// It is packed.
+    OrderPacked(OrderFact) from "cartwright.ordering" => [];
+    /// It left the house.
+    OrderShipped(OrderFact) from "cartwright.ordering" => [StockQueue];
+    /// It arrived.
+    OrderDelivered(OrderFact) from "cartwright.ordering" => [];
+    /// It was called off; what was reserved for it goes back.
+    OrderCancelled(OrderFact) from "cartwright.ordering" => [StockQueue];
+    /// It came back.
+    OrderReturned(OrderFact) from "cartwright.ordering" => [];
+    /// Every line of an order is reserved.
+    StockReserved(StockReserved) from "cartwright.catalog" => [OrderStatusQueue];
+    /// Not every line can be reserved; nothing is.
+    StockRejected(StockRejected) from "cartwright.catalog" => [OrderStatusQueue];
+    /// Stock of one or more products was reserved, released, shipped, received or counted.
+    StockMoved(StockMoved) from "cartwright.catalog" => [StockLedgerQueue];
+    /// Nothing of a product is available any more.
+    StockDepleted(StockLevel) from "cartwright.catalog" => [];
+    /// Something of a depleted product is available again.
+    StockReplenished(StockLevel) from "cartwright.catalog" => [];
+}
+
+/// One rule of the bus.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// The emitter it matches.
+    pub source: &'static str,
+    /// The event it matches.
+    pub detail_type: &'static str,
+    /// Where matching events go.
+    pub queues: &'static [Queue],
+}
+
+/// A durable queue with one consumer and a dead-letter queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Queue {
+    /// Ordering: checkouts become orders.
+    OrderQueue,
+    /// Catalogue: orders reserve, release and ship stock.
+    StockQueue,
+    /// Ordering: what the catalogue said decides an order.
+    OrderStatusQueue,
+    /// Catalogue: movements are booked, and products that ran out or came back are announced.
+    StockLedgerQueue,
+}
+
+impl Queue {
+    /// Every queue. Their numbers in the SQLite file are their places here: add at the end.
+    pub const ALL: [Queue; 4] = [Queue::OrderQueue, Queue::StockQueue, Queue::OrderStatusQueue, Queue::StockLedgerQueue];
+
+    /// The queue's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Queue::OrderQueue => "OrderQueue",
+            Queue::StockQueue => "StockQueue",
+            Queue::OrderStatusQueue => "OrderStatusQueue",
+            Queue::StockLedgerQueue => "StockLedgerQueue",
+        }
+    }
+
+    /// The queue called so, if there is one.
+    pub fn named(name: &str) -> Option<Queue> {
+        Queue::ALL.into_iter().find(|queue| queue.name() == name)
+    }
+}
+
+/// The queues an event goes to.
+pub fn queues_of(source: &str, detail_type: &str) -> &'static [Queue] {
+    let rule = RULES.iter().find(|rule| rule.detail_type == detail_type && rule.source == source);
+    rule.map_or(&[], |rule| rule.queues)
+}
+
+/// Processes one message of `queue`. Called at least once a message, possibly many times and in any order.
+///
+/// # Errors
+/// Whatever the consumer returns; [`Kind::fate`] of it decides whether the message is received again.
+pub async fn handle(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
+    let app = app.for_message(message);
+    match (queue, Event::parse(message)?) {
+        (Queue::OrderQueue, Event::CheckoutBasket(checkout)) => ordering::on_checkout_basket(&app, message, checkout).await,
+        (Queue::StockQueue, Event::OrderPlaced(order)) => catalog::on_order_placed(&app, message, order).await,
+        (Queue::StockQueue, Event::OrderCancelled(order)) => catalog::on_order_cancelled(&app, message, order).await,
+        (Queue::StockQueue, Event::OrderShipped(order)) => catalog::on_order_shipped(&app, message, order).await,
+        (Queue::OrderStatusQueue, Event::StockReserved(stock)) => ordering::on_stock_reserved(&app, stock).await,
+        (Queue::OrderStatusQueue, Event::StockRejected(stock)) => ordering::on_stock_rejected(&app, stock).await,
+        (Queue::StockLedgerQueue, Event::StockMoved(moved)) => catalog::on_stock_moved(&app, message, moved).await,
+        (queue, event) => {
+            let message = format!("{} has no consumer for {}.", queue.name(), event.detail_type());
+            Err(Error::new(Kind::Unprocessable, "unexpected_event", message))
+        }
+    }
+}
+
+fn parse_detail<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_str(envelope.detail.get());
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let message = format!("The detail of {} is not what it promises: at {}: {}", envelope.detail_type, error.path(), error.inner());
+        Error::new(Kind::Unprocessable, "malformed_event", message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_queue_has_a_rule_that_feeds_it_and_every_event_one_rule() {
+        for queue in Queue::ALL {
+            assert!(RULES.iter().any(|rule| rule.queues.contains(&queue)), "{} is fed by nothing", queue.name());
+            assert_eq!(Queue::named(queue.name()), Some(queue));
+        }
+        let mut names: Vec<_> = RULES.iter().map(|rule| rule.detail_type).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), RULES.len());
+    }
+}

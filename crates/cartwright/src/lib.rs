@@ -1,0 +1,22 @@
+//! A commerce back end: catalogue and stock, baskets and checkout, orders. One binary on one machine, or AWS.
+//!
+//! The modules in reading order. Start with [`api`] (every route) and [`events`] (every event and its consumers); a
+//! service's folder has the same files in each: the pure model in `mod.rs`, operations in `ops.rs`, `/v1` handlers in
+//! `http.rs`, the classic paths in `classic.rs`, consumed events in `events.rs`, keys in `store.rs`.
+
+pub mod api;
+pub mod events;
+
+pub mod app;
+pub mod config;
+pub mod error;
+pub mod values;
+
+pub mod store;
+
+pub mod basket;
+pub mod catalog;
+pub mod ordering;
+
+pub mod local;
+pub mod rest;

@@ -1,0 +1,220 @@
+//! Delivery: every message of every queue to its consumer, until it is processed or dead.
+//!
+//! A message is received at least once. While its handler works it is in nobody else's hands; a handler that fails,
+//! panics or takes longer than the visibility timeout counts as one receive in vain. Then the message waits, longer each
+//! time, and after the maximum receives goes to the queue's dead letters with the reason. A message that no number of
+//! receives can help goes there at once. The messages behind it are not held up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::sqlite::{Received, SqliteStore};
+use crate::app::App;
+use crate::error::{Error, Fate, Kind, Result};
+use crate::events::{Queue, handle};
+use crate::rest::panic_text;
+
+/// How messages are delivered.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Longest a handler may take. As on SQS, where a message becomes visible again after it.
+    pub visibility_timeout: Duration,
+    /// Receives after which a message is dead.
+    pub max_receives: u32,
+    /// Pause after the first receive in vain; four times as long after each further one.
+    pub first_pause: Duration,
+    /// Longest pause.
+    pub max_pause: Duration,
+    /// Handlers of one queue at work at the same time.
+    pub concurrency: usize,
+}
+
+impl Default for Settings {
+    /// A message that keeps failing is dead after about a minute and a half: long enough for a restart or a full disk,
+    /// short enough to be noticed.
+    fn default() -> Self {
+        Settings {
+            visibility_timeout: Duration::from_secs(30),
+            max_receives: 6,
+            first_pause: Duration::from_millis(500),
+            max_pause: Duration::from_secs(60),
+            concurrency: 16,
+        }
+    }
+}
+
+/// How often documents whose time is over are removed.
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// Pause before trying again to note what became of a message when the store did not take it.
+const NOTE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The deliverer of a store's queues.
+#[derive(Clone)]
+pub struct Delivery {
+    app: App,
+    store: Arc<SqliteStore>,
+    settings: Settings,
+}
+
+/// A running delivery.
+pub struct Running {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Delivery {
+    /// Delivers the queues of `store` to the services of `app`.
+    pub fn new(app: App, store: Arc<SqliteStore>, settings: Settings) -> Self {
+        Delivery { app, store, settings }
+    }
+
+    /// Starts delivering, on tasks of their own.
+    pub fn start(self) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for queue in Queue::ALL {
+            tasks.spawn(self.clone().deliver_queue(queue, stopped.clone()));
+        }
+        tasks.spawn(self.sweep(stopped));
+        Running { stop, tasks }
+    }
+
+    /// Receives and processes messages of one queue until told to stop; then waits for the handlers at work.
+    async fn deliver_queue(self, queue: Queue, mut stopped: watch::Receiver<bool>) {
+        let slots = Arc::new(Semaphore::new(self.settings.concurrency));
+        let mut handlers = JoinSet::new();
+        while !*stopped.borrow() {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+            match self.store.receive(queue, self.now_ms()).await {
+                Ok(Some(received)) => {
+                    let (delivery, stopped) = (self.clone(), stopped.clone());
+                    handlers.spawn(async move {
+                        delivery.process(received, &stopped).await;
+                        drop(slot);
+                    });
+                }
+                Ok(None) => {
+                    drop(slot);
+                    tokio::select! {
+                        () = self.store.arrival(queue, self.now_ms()) => {}
+                        _ = stopped.wait_for(|stop| *stop) => {}
+                    }
+                }
+                Err(error) => {
+                    drop(slot);
+                    tracing::warn!(queue = queue.name(), %error, "cannot receive; trying again");
+                    tokio::time::sleep(NOTE_PAUSE).await;
+                }
+            }
+            while handlers.try_join_next().is_some() {}
+        }
+        while handlers.join_next().await.is_some() {}
+    }
+
+    /// Removes documents whose time is over, now and then.
+    async fn sweep(self, mut stopped: watch::Receiver<bool>) {
+        while !*stopped.borrow() {
+            if let Err(error) = self.store.remove_expired().await {
+                tracing::warn!(%error, "cannot remove expired documents; trying again later");
+            }
+            let _ = tokio::time::timeout(SWEEP_PERIOD, stopped.wait_for(|stop| *stop)).await;
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.app.clock.now().as_millisecond()
+    }
+
+    /// Processes one message and notes what became of it. The store may refuse the note (a full disk, say): it is tried
+    /// again until it is taken or the delivery stops, so that a message is never in nobody's hands.
+    async fn process(&self, received: Received, stopped: &watch::Receiver<bool>) {
+        let outcome = self.run_handler(&received).await;
+        while let Err(error) = self.note(&received, &outcome).await {
+            tracing::warn!(queue = received.queue.name(), seq = received.seq, %error, "cannot note what became of a message; trying again");
+            if *stopped.borrow() {
+                return;
+            }
+            tokio::time::sleep(NOTE_PAUSE).await;
+        }
+    }
+
+    async fn run_handler(&self, received: &Received) -> Result<()> {
+        let envelope = received.envelope.clone().map_err(|why| {
+            Error::new(Kind::Unprocessable, "unreadable_message", format!("The message is unreadable: {why}"))
+        })?;
+        let (app, queue) = (self.app.clone(), received.queue);
+        let mut handler = tokio::spawn(async move { handle(&app, queue, &envelope).await });
+        match tokio::time::timeout(self.settings.visibility_timeout, &mut handler).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(join)) => {
+                let why = join.try_into_panic().map_or_else(|_| "was cancelled".to_owned(), |panic| panic_text(&*panic).to_owned());
+                Err(Error::internal(format!("the handler panicked: {why}")))
+            }
+            Err(_) => {
+                handler.abort();
+                Err(Error::new(Kind::Unavailable, "handler_timeout", "The handler took longer than the visibility timeout."))
+            }
+        }
+    }
+
+    async fn note(&self, received: &Received, outcome: &Result<()>) -> Result<()> {
+        let Err(error) = outcome else { return self.store.delete_message(received).await };
+        let (queue, seq, receives) = (received.queue.name(), received.seq, received.receives + 1);
+        if error.kind().fate() == Fate::DeadLetter || receives >= self.settings.max_receives {
+            self.store.bury_message(received, error.to_string()).await?;
+            tracing::error!(queue, seq, receives, %error, "a message is dead");
+        } else {
+            let pause = self.pause_after(receives);
+            let due_at_ms = self.now_ms() + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+            self.store.retry_message(received, due_at_ms).await?;
+            tracing::warn!(queue, seq, receives, %error, ?pause, "a message failed; it will be received again");
+        }
+        Ok(())
+    }
+
+    /// Exponential back-off with jitter: between half of the pause and all of it, so that messages that failed together
+    /// do not come back together.
+    fn pause_after(&self, receives: u32) -> Duration {
+        let factor = 4_u32.saturating_pow(receives.saturating_sub(1));
+        let ceiling = self.settings.first_pause.saturating_mul(factor).min(self.settings.max_pause);
+        let half_ms = u64::try_from(ceiling.as_millis() / 2).unwrap_or(u64::MAX);
+        Duration::from_millis(half_ms + self.app.ids.random() % (half_ms + 1))
+    }
+
+    /// Processes everything that is due, one message at a time, until nothing is. Returns how many handlers ran. For
+    /// tests and tools: with the clock and ids under control, the order of everything is too.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn deliver_all_due(&self) -> Result<usize> {
+        let mut count = 0;
+        loop {
+            let before = count;
+            for queue in Queue::ALL {
+                while let Some(received) = self.store.receive(queue, self.now_ms()).await? {
+                    let outcome = self.run_handler(&received).await;
+                    self.note(&received, &outcome).await?;
+                    count += 1;
+                }
+            }
+            if count == before {
+                return Ok(count);
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Stops receiving, and waits for the handlers at work, up to `patience`. A handler that is cut off then has its
+    /// message received again after the next start.
+    pub async fn stop(mut self, patience: Duration) {
+        let _ = self.stop.send(true);
+        let drained = tokio::time::timeout(patience, async { while self.tasks.join_next().await.is_some() {} });
+        if drained.await.is_err() {
+            tracing::warn!("some handlers did not finish in time; their messages will be received again");
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! The store on one machine: one SQLite file, one writer with group commit, readers beside it.
+//!
+//! Every change goes through the writer thread ([`writer`]), which answers only after `fsync`. Readers have connections
+//! of their own and see what was committed. A cache of hot documents stands before them; the writer keeps it right.
+//! Events become rows of the queue tables in the transaction of their commit ([`queues`]).
+
+mod queues;
+mod schema;
+mod writer;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::store::{self, Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table};
+use crate::app::Clock;
+use crate::error::{Error, Kind, Result};
+use queues::Queues;
+use writer::Command;
+
+pub use queues::{DeadLetter, Received};
+pub use schema::SchemaError;
+
+/// The database's name in the data folder.
+pub const FILE_NAME: &str = "cartwright.db";
+const LOCK_NAME: &str = "cartwright.lock";
+
+/// Commits that may wait for the writer before callers wait to hand in theirs.
+const MAX_WAITING: usize = 1024;
+/// Memory for cached documents, keys and parsed forms included, roughly.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// Documents the cache is laid out for.
+const CACHE_DOCUMENTS: usize = 16 * 1024;
+/// Idle connections kept for readers.
+const MAX_IDLE_READERS: usize = 4;
+/// How long to wait for another program that has the file locked, before giving up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Part of the file that readers map into memory: halves the cost of a read.
+const MMAP_BYTES: i64 = 256 * 1024 * 1024;
+
+type Cache = quick_cache::sync::Cache<Key, Doc, CacheWeight>;
+
+#[derive(Clone)]
+struct CacheWeight;
+
+impl quick_cache::Weighter<Key, Doc> for CacheWeight {
+    /// The text, about as much again for its parsed form, the keys, and the maps' own overhead.
+    fn weight(&self, key: &Key, doc: &Doc) -> u64 {
+        (doc.body.text().len() * 2 + key.pk.len() + key.sk.len() * 2 + 200) as u64
+    }
+}
+
+/// Why the store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("another cartwright process{owner} is using {folder}; stop it first, or choose another folder with --data")]
+    InUse {
+        /// The data folder.
+        folder: PathBuf,
+        /// Its process id, when known, as " 123".
+        owner: String,
+    },
+    /// The folder cannot be made or written.
+    #[error("cannot write to the data folder {folder}: {source}")]
+    Folder {
+        /// The data folder.
+        folder: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The file is no database, or a damaged one.
+    #[error("{file} is damaged or not a SQLite database ({source}); put it aside and restore a backup")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// Another program holds a lock on the file.
+    #[error("{file} is locked by another program (a SQLite tool with an open transaction?); close it there first")]
+    Locked {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The disk is full.
+    #[error("no space is left for {file}")]
+    Full {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Anything else about the file.
+    #[error("cannot use {file}: {source}")]
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: SchemaError,
+    },
+}
+
+/// The store on one machine. Cheap to share; one a process and folder.
+pub struct SqliteStore {
+    file: PathBuf,
+    commands: mpsc::Sender<Command>,
+    cache: Arc<Cache>,
+    queues: Arc<Queues>,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the store in `folder`, making it if it is not there.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; each says what to do.
+    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
+        let folder_error = |source| OpenError::Folder { folder: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(folder_error)?;
+        let lock = take_lock(folder)?;
+        let file = folder.join(FILE_NAME);
+        let connection = open_writer(&file)?;
+        let queues = Arc::new(Queues::load(&connection).map_err(|source| open_error(&file, source.into()))?);
+        let cache = Arc::new(Cache::with_weighter(CACHE_DOCUMENTS, CACHE_BYTES, CacheWeight));
+        let (commands, inbox) = mpsc::channel(MAX_WAITING);
+        let writer = writer::Writer::new(connection, Arc::clone(&cache), Arc::clone(&queues), clock);
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(inbox)).map_err(folder_error)?;
+        let writer = Mutex::new(Some(thread));
+        Ok(Arc::new(SqliteStore { file, commands, cache, queues, readers: Arc::default(), writer, _lock: lock }))
+    }
+
+    /// Waits for all commits that were handed in, writes the log back into the file, and ends the writer. Commits that
+    /// come later are refused with `store_closed`.
+    pub async fn close(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.send(Command::Close(done)).await.is_ok() {
+            let _ = wait.await;
+        }
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Removes documents whose time is over. Returns how many.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn remove_expired(&self) -> Result<usize> {
+        self.command(Command::RemoveExpired).await
+    }
+
+    /// Hands a command to the writer and waits for its answer.
+    async fn command<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(make(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Runs `read` on a thread that may block, with a connection of its own.
+    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T> + Send + 'static) -> Result<T> {
+        let (readers, cache, file) = (Arc::clone(&self.readers), Arc::clone(&self.cache), self.file.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = idle.map_or_else(|| open_reader(&file), Ok)?;
+            let result = read(&connection, &cache);
+            let mut idle = readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < MAX_IDLE_READERS && result.is_ok() {
+                idle.push(connection);
+            }
+            result
+        });
+        task.await.map_err(Error::internal)?.map_err(storage_error)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn get(&self, key: &Key) -> Result<Option<Doc>> {
+        store::validate_key(key).map_err(Error::internal)?;
+        if let Some(doc) = self.cache.get(key) {
+            return Ok(Some(doc));
+        }
+        let key = key.clone();
+        self.read(move |connection, cache| read_through(connection, cache, &key)).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Doc>>> {
+        if keys.len() > MAX_GET_MANY {
+            return Err(Error::internal(format!("at most {MAX_GET_MANY} keys at once, not {}", keys.len())));
+        }
+        let mut docs: Vec<Option<Doc>> = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            store::validate_key(key).map_err(Error::internal)?;
+            let cached = self.cache.get(key);
+            if cached.is_none() {
+                missing.push((at, key.clone()));
+            }
+            docs.push(cached);
+        }
+        if missing.is_empty() {
+            return Ok(docs);
+        }
+        let read = move |connection: &Connection, cache: &Cache| {
+            let read = missing.into_iter().map(|(at, key)| Ok((at, read_through(connection, cache, &key)?)));
+            read.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        for (at, doc) in self.read(read).await? {
+            docs[at] = doc;
+        }
+        Ok(docs)
+    }
+
+    async fn list(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Page> {
+        let (range, after) = (range.clone(), after.map(str::to_owned));
+        self.read(move |connection, _| list(connection, &range, after.as_deref(), limit.clamp(1, MAX_PAGE))).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        batch.validate()?;
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Commit(batch, reply)).await.map_err(|_| CommitError::Failed(closed()))?;
+        answer.await.map_err(|_| CommitError::Failed(closed()))?
+    }
+}
+
+fn closed() -> Error {
+    Error::new(Kind::Unavailable, "store_closed", "The server is shutting down.")
+}
+
+/// Reads a document past the cache, and puts it there unless the writer has changed it meanwhile: the placeholder that
+/// is taken before reading is gone when the writer has touched the key.
+fn read_through(connection: &Connection, cache: &Cache, key: &Key) -> rusqlite::Result<Option<Doc>> {
+    match cache.get_value_or_guard(key, None) {
+        quick_cache::sync::GuardResult::Value(doc) => Ok(Some(doc)),
+        quick_cache::sync::GuardResult::Guard(guard) => {
+            let doc = read_document(connection, key)?;
+            if let Some(doc) = &doc {
+                let _ = guard.insert(doc.clone());
+            }
+            Ok(doc)
+        }
+        quick_cache::sync::GuardResult::Timeout => read_document(connection, key),
+    }
+}
+
+fn read_document(connection: &Connection, key: &Key) -> rusqlite::Result<Option<Doc>> {
+    let mut statement = connection.prepare_cached(match key.table {
+        Table::Catalog => "SELECT version, body FROM catalog WHERE pk = ?1 AND sk = ?2",
+        Table::Basket => "SELECT version, body FROM basket WHERE pk = ?1 AND sk = ?2",
+        Table::Ordering => "SELECT version, body FROM ordering WHERE pk = ?1 AND sk = ?2",
+    })?;
+    let row = statement.query_row(params![key.pk, key.sk], |row| {
+        let body = Body::from_text(row.get_ref(1)?.as_str()?);
+        Ok(Doc { sk: Arc::from(key.sk.as_str()), version: row.get(0)?, body: Arc::new(body) })
+    });
+    row.optional()
+}
+
+fn list(connection: &Connection, range: &Range, after: Option<&str>, limit: usize) -> rusqlite::Result<Page> {
+    let (table, pk) = (range.partition.table.name(), &range.partition.pk);
+    let end = successor(&range.prefix);
+    let (from, to, order) = match (range.descending, after) {
+        (false, Some(after)) if after >= range.prefix.as_str() => (Bound::After(after), end.as_deref(), "ASC"),
+        (false, _) => (Bound::From(&range.prefix), end.as_deref(), "ASC"),
+        (true, Some(after)) if end.as_deref().is_none_or(|end| after < end) => (Bound::From(&range.prefix), Some(after), "DESC"),
+        (true, _) => (Bound::From(&range.prefix), end.as_deref(), "DESC"),
+    };
+    let (operator, from) = match from {
+        Bound::After(from) => (">", from),
+        Bound::From(from) => (">=", from),
+    };
+    let upper = if to.is_some() { "AND sk < ?3" } else { "AND ?3 IS NULL" };
+    let sql = format!("SELECT sk, version, body FROM {table} WHERE pk = ?1 AND sk {operator} ?2 {upper} ORDER BY sk {order} LIMIT ?4");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![pk, from, to, limit + 1], |row| {
+        let body = Body::from_text(row.get_ref(2)?.as_str()?);
+        Ok(Doc { sk: Arc::from(row.get_ref(0)?.as_str()?), version: row.get(1)?, body: Arc::new(body) })
+    })?;
+    let mut docs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let more = docs.len() > limit;
+    docs.truncate(limit);
+    let next = docs.last().filter(|_| more).map(|doc| doc.sk.to_string());
+    Ok(Page { docs, next })
+}
+
+enum Bound<'a> {
+    After(&'a str),
+    From(&'a str),
+}
+
+/// The least text that is greater than every text that begins with `prefix`; none when there is no such text.
+fn successor(prefix: &str) -> Option<String> {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(last as u32 + 1) };
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text);
+        }
+    }
+    None
+}
+
+fn take_lock(folder: &Path) -> Result<File, OpenError> {
+    let folder_error = |source| OpenError::Folder { folder: folder.to_owned(), source };
+    let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(folder.join(LOCK_NAME));
+    let mut lock = options().map_err(folder_error)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            let _ = lock.read_to_string(&mut owner);
+            let owner = owner.trim().parse::<u32>().map(|pid| format!(" {pid}")).unwrap_or_default();
+            return Err(OpenError::InUse { folder: folder.to_owned(), owner });
+        }
+        Err(TryLockError::Error(source)) => return Err(folder_error(source)),
+    }
+    let note_owner = |lock: &mut File| {
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "{}", std::process::id())
+    };
+    note_owner(&mut lock).map_err(folder_error)?;
+    Ok(lock)
+}
+
+fn open_writer(file: &Path) -> Result<Connection, OpenError> {
+    let open = || -> Result<Connection, SchemaError> {
+        let mut connection = Connection::open(file)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        connection.pragma_update(None, "cache_size", -8 * 1024)?;
+        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        schema::migrate(&mut connection)?;
+        Ok(connection)
+    };
+    open().map_err(|source| open_error(file, source))
+}
+
+fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn open_error(file: &Path, error: SchemaError) -> OpenError {
+    let file = file.to_owned();
+    match error {
+        SchemaError::Sqlite(source) => match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged { file, source },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { file },
+            Some(ErrorCode::DiskFull) => OpenError::Full { file },
+            _ => OpenError::Unusable { file, source: SchemaError::Sqlite(source) },
+        },
+        source => OpenError::Unusable { file, source },
+    }
+}
+
+/// What an error of SQLite means to a caller.
+fn storage_error(error: rusqlite::Error) -> Error {
+    let (kind, code, message) = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => (Kind::Unavailable, "storage_full", "The disk is full; nothing was changed."),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (Kind::Unavailable, "storage_locked", "Another program holds the database; nothing was changed.")
+        }
+        Some(ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+            (Kind::Unavailable, "storage_failed", "The disk does not take writes or reads.")
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            (Kind::Internal, "storage_damaged", "The database file is damaged; restore a backup.")
+        }
+        _ => return Error::internal(error),
+    };
+    Error::new(kind, code, message).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::successor;
+
+    #[test]
+    fn the_successor_of_a_prefix_follows_all_that_begin_with_it() {
+        assert_eq!(successor("a"), Some("b".into()));
+        assert_eq!(successor("a\u{10ffff}"), Some("b".into()));
+        assert_eq!(successor("\u{d7ff}"), Some("\u{e000}".into()));
+        assert_eq!(successor("\u{10ffff}"), None);
+        assert_eq!(successor(""), None);
+    }
+}

@@ -1,0 +1,324 @@
+//! The queues of the store: rows of one table, and in memory what is to be received next.
+//!
+//! A message is durable with the commit that emitted it. The newest messages are also kept in memory, up to a bound, so
+//! that receiving one costs neither a read nor a write; what does not fit waits on disk and is loaded when the memory has
+//! run dry. A failed receive writes when the message is due again; a processed one deletes its row.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::Notify;
+
+use super::SqliteStore;
+use super::writer::Command;
+use crate::error::{Error, Result};
+use crate::events::{Envelope, Queue};
+
+/// Messages of one queue held in memory.
+const MAX_IN_MEMORY: usize = 1_000;
+/// Messages loaded from disk in one go.
+const LOAD: usize = 200;
+
+/// A message as it is received.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// The queue.
+    pub queue: Queue,
+    /// Its place in the queue.
+    pub seq: i64,
+    /// How often it was received before, in vain.
+    pub receives: u32,
+    /// The message; what is wrong with the row when it is none.
+    pub envelope: Result<Arc<Envelope>, String>,
+}
+
+/// A message that could not be processed.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// Its place in the queue it died in.
+    pub seq: i64,
+    /// Why, in words.
+    pub reason: String,
+    /// How often it was received.
+    pub receives: u32,
+    /// The whole message, as it was enqueued.
+    pub body: String,
+}
+
+/// A message that is being enqueued.
+pub(super) struct NewMessage {
+    pub(super) queue: Queue,
+    pub(super) seq: i64,
+    pub(super) envelope: Envelope,
+}
+
+/// A change of a message's state.
+pub(super) enum QueueCommand {
+    /// It was processed.
+    Delete { queue: Queue, seq: i64 },
+    /// It is to be received again, at that time.
+    Retry { queue: Queue, seq: i64, receives: u32, due_at_ms: i64 },
+    /// It goes to the dead letters.
+    Bury { queue: Queue, seq: i64, receives: u32, reason: String },
+}
+
+/// What is in memory of all queues.
+pub(super) struct Queues {
+    backlogs: [Backlog; Queue::ALL.len()],
+    next_seq: AtomicI64,
+}
+
+#[derive(Default)]
+struct Backlog {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// To be received next, in order.
+    ready: VecDeque<Received>,
+    /// Every message up to here is or was in memory, but for those that wait to be received again.
+    loaded_to: i64,
+    /// The newest message. Greater than `loaded_to` when some wait on disk.
+    newest: i64,
+    /// When the first of those that wait to be received again is due.
+    next_due_ms: Option<i64>,
+    /// Of those that wait to be received again: those that are in memory or in work.
+    in_hand: HashSet<i64>,
+}
+
+impl Queues {
+    /// Finds out what waits in the file.
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let highest = |table: &str| connection.query_row(&format!("SELECT max(seq) FROM {table}"), [], |row| row.get::<_, Option<i64>>(0));
+        let last = highest("messages")?.unwrap_or(0).max(highest("dead_letters")?.unwrap_or(0));
+        let queues = Queues { backlogs: Default::default(), next_seq: AtomicI64::new(last + 1) };
+        for queue in Queue::ALL {
+            let sql = "SELECT max(seq) FROM messages WHERE queue = ?1";
+            let newest: Option<i64> = connection.query_row(sql, [queue.name()], |row| row.get(0))?;
+            let mut state = queues.state(queue);
+            state.newest = newest.unwrap_or(0);
+            state.next_due_ms = next_due(connection, queue)?;
+        }
+        Ok(queues)
+    }
+
+    fn backlog(&self, queue: Queue) -> &Backlog {
+        &self.backlogs[queue as usize]
+    }
+
+    fn state(&self, queue: Queue) -> MutexGuard<'_, State> {
+        self.backlog(queue).state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn next_seq(&self) -> i64 {
+        self.next_seq.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Writes the row of a new message.
+    pub(super) fn insert(&self, connection: &Connection, message: &NewMessage, now_ms: i64) -> rusqlite::Result<()> {
+        let body = serde_json::to_string(&message.envelope).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let sql = "INSERT INTO messages (queue, seq, enqueued_at_ms, body) VALUES (?1, ?2, ?3, ?4)";
+        connection.prepare_cached(sql)?.execute(params![message.queue.name(), message.seq, now_ms, body])?;
+        Ok(())
+    }
+
+    /// Writes a change of a message's state.
+    pub(super) fn execute(&self, connection: &Connection, command: &QueueCommand, now_ms: i64) -> rusqlite::Result<()> {
+        let delete = |queue: &Queue, seq: &i64| {
+            let sql = "DELETE FROM messages WHERE queue = ?1 AND seq = ?2";
+            connection.prepare_cached(sql)?.execute(params![queue.name(), seq])
+        };
+        match command {
+            QueueCommand::Delete { queue, seq } => delete(queue, seq)?,
+            QueueCommand::Retry { queue, seq, receives, due_at_ms } => {
+                let sql = "UPDATE messages SET receives = ?3, due_at_ms = ?4 WHERE queue = ?1 AND seq = ?2";
+                connection.prepare_cached(sql)?.execute(params![queue.name(), seq, receives, due_at_ms])?
+            }
+            QueueCommand::Bury { queue, seq, receives, reason } => {
+                let sql = "INSERT OR REPLACE INTO dead_letters (queue, seq, reason, receives, enqueued_at_ms, died_at_ms, body) \
+                           SELECT queue, seq, ?3, ?4, enqueued_at_ms, ?5, body FROM messages WHERE queue = ?1 AND seq = ?2";
+                connection.prepare_cached(sql)?.execute(params![queue.name(), seq, reason, receives, now_ms])?;
+                delete(queue, seq)?
+            }
+        };
+        Ok(())
+    }
+
+    /// Takes over messages that have just become durable, in their order, as far as there is room.
+    pub(super) fn offer(&self, messages: Vec<NewMessage>) {
+        for NewMessage { queue, seq, envelope } in messages {
+            let mut state = self.state(queue);
+            if state.loaded_to == state.newest && state.ready.len() < MAX_IN_MEMORY {
+                state.ready.push_back(Received { queue, seq, receives: 0, envelope: Ok(Arc::new(envelope)) });
+                state.loaded_to = seq;
+            }
+            state.newest = seq;
+            drop(state);
+            self.backlog(queue).arrived.notify_one();
+        }
+    }
+}
+
+impl SqliteStore {
+    /// The next message of `queue` that is due at `now_ms`, if there is one. It stays in the queue until it is
+    /// [deleted](Self::delete_message), [retried](Self::retry_message) or [buried](Self::bury_message); after a crash it
+    /// is received again.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn receive(&self, queue: Queue, now_ms: i64) -> Result<Option<Received>> {
+        if let Some(received) = self.queues.state(queue).ready.pop_front() {
+            return Ok(Some(received));
+        }
+        let (load_new, load_due) = {
+            let state = self.queues.state(queue);
+            ((state.loaded_to < state.newest).then_some((state.loaded_to, state.newest)), state.next_due_ms.is_some_and(|due| due <= now_ms))
+        };
+        if let Some((after, newest)) = load_new {
+            self.load_new(queue, after, newest).await?;
+        }
+        if load_due {
+            self.load_due(queue, now_ms).await?;
+        }
+        Ok(self.queues.state(queue).ready.pop_front())
+    }
+
+    /// Loads messages that have never been received. Only one task receives of a queue, so nobody else moves `loaded_to`
+    /// while some wait on disk.
+    async fn load_new(&self, queue: Queue, after: i64, newest: i64) -> Result<()> {
+        let sql = "SELECT seq, receives, body FROM messages WHERE queue = ?1 AND seq > ?2 AND due_at_ms IS NULL ORDER BY seq LIMIT ?3";
+        let rows = self.read(move |connection, _| load(connection, sql, queue, after)).await?;
+        let mut state = self.queues.state(queue);
+        state.loaded_to = match rows.last() {
+            Some(last) if rows.len() == LOAD => last.seq,
+            Some(last) => last.seq.max(newest),
+            None => newest,
+        };
+        state.ready.extend(rows);
+        Ok(())
+    }
+
+    async fn load_due(&self, queue: Queue, now_ms: i64) -> Result<()> {
+        let sql = "SELECT seq, receives, body FROM messages WHERE queue = ?1 AND due_at_ms <= ?2 ORDER BY due_at_ms LIMIT ?3";
+        let (rows, next_due_ms) = self.read(move |connection, _| {
+            let rows = load(connection, sql, queue, now_ms)?;
+            let later = "SELECT min(due_at_ms) FROM messages WHERE queue = ?1 AND due_at_ms > ?2";
+            let next: Option<i64> = connection.query_row(later, params![queue.name(), now_ms], |row| row.get(0))?;
+            Ok((rows, next))
+        }).await?;
+        let mut state = self.queues.state(queue);
+        // A full page may not be all that is due: look again as soon as these are in hand.
+        state.next_due_ms = if rows.len() == LOAD { Some(now_ms) } else { next_due_ms };
+        for row in rows {
+            if state.in_hand.insert(row.seq) {
+                state.ready.push_back(row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until something may be there to receive of `queue`: a new message, or the time a failed one is due
+    /// (returned at once when it has passed).
+    pub async fn arrival(&self, queue: Queue, now_ms: i64) {
+        let arrived = self.queues.backlog(queue).arrived.notified();
+        let wait_ms = {
+            let state = self.queues.state(queue);
+            if !state.ready.is_empty() || state.loaded_to < state.newest {
+                return;
+            }
+            state.next_due_ms.map(|due| u64::try_from(due - now_ms).unwrap_or(0))
+        };
+        match wait_ms {
+            Some(ms) => drop(tokio::time::timeout(std::time::Duration::from_millis(ms), arrived).await),
+            None => arrived.await,
+        }
+    }
+
+    /// When the next failed message of `queue` is due, if one waits.
+    pub fn next_due_ms(&self, queue: Queue) -> Option<i64> {
+        self.queues.state(queue).next_due_ms
+    }
+
+    /// Removes a message that was processed.
+    ///
+    /// # Errors
+    /// Those of the store; the message will be received again after a restart.
+    pub async fn delete_message(&self, received: &Received) -> Result<()> {
+        let Received { queue, seq, .. } = *received;
+        self.command(|reply| Command::Queue(QueueCommand::Delete { queue, seq }, reply)).await?;
+        self.queues.state(queue).in_hand.remove(&seq);
+        Ok(())
+    }
+
+    /// Puts a message back, to be received again at `due_at_ms`.
+    ///
+    /// # Errors
+    /// Those of the store; the message will be received again after a restart.
+    pub async fn retry_message(&self, received: &Received, due_at_ms: i64) -> Result<()> {
+        let Received { queue, seq, receives, .. } = *received;
+        let command = QueueCommand::Retry { queue, seq, receives: receives + 1, due_at_ms };
+        self.command(|reply| Command::Queue(command, reply)).await?;
+        let mut state = self.queues.state(queue);
+        state.in_hand.remove(&seq);
+        state.next_due_ms = Some(state.next_due_ms.map_or(due_at_ms, |due| due.min(due_at_ms)));
+        drop(state);
+        self.queues.backlog(queue).arrived.notify_one();
+        Ok(())
+    }
+
+    /// Moves a message to the dead letters, with the reason.
+    ///
+    /// # Errors
+    /// Those of the store; the message will be received again after a restart.
+    pub async fn bury_message(&self, received: &Received, reason: String) -> Result<()> {
+        let Received { queue, seq, receives, .. } = *received;
+        let command = QueueCommand::Bury { queue, seq, receives: receives + 1, reason };
+        self.command(|reply| Command::Queue(command, reply)).await?;
+        self.queues.state(queue).in_hand.remove(&seq);
+        Ok(())
+    }
+
+    /// How many messages wait in `queue`, in memory or on disk, those in work included.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn depth(&self, queue: Queue) -> Result<usize> {
+        let sql = "SELECT count(*) FROM messages WHERE queue = ?1";
+        self.read(move |connection, _| connection.query_row(sql, [queue.name()], |row| row.get(0))).await
+    }
+
+    /// The dead letters of `queue`, oldest first, at most a page.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn dead_letters(&self, queue: Queue) -> Result<Vec<DeadLetter>> {
+        let sql = "SELECT seq, reason, receives, body FROM dead_letters WHERE queue = ?1 ORDER BY seq LIMIT ?2";
+        self.read(move |connection, _| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![queue.name(), crate::store::MAX_PAGE], |row| {
+                Ok(DeadLetter { seq: row.get(0)?, reason: row.get(1)?, receives: row.get(2)?, body: row.get(3)? })
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+}
+
+fn next_due(connection: &Connection, queue: Queue) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT min(due_at_ms) FROM messages WHERE queue = ?1 AND due_at_ms IS NOT NULL";
+    connection.query_row(sql, [queue.name()], |row| row.get(0)).optional().map(Option::flatten)
+}
+
+fn load(connection: &Connection, sql: &str, queue: Queue, bound: i64) -> rusqlite::Result<Vec<Received>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![queue.name(), bound, LOAD], |row| {
+        let envelope = serde_json::from_str(row.get_ref(2)?.as_str()?).map(Arc::new);
+        let envelope = envelope.map_err(|error| Error::internal(error).to_string());
+        Ok(Received { queue, seq: row.get(0)?, receives: row.get(1)?, envelope })
+    })?;
+    rows.collect()
+}

@@ -1,0 +1,384 @@
+//! The one writer: group commit.
+//!
+//! It takes every command that is waiting, up to a bound, into one transaction. Each batch is checked against the state
+//! that includes the earlier batches of its group; one that fails leaves no trace and does not disturb the others. After
+//! one `fsync` the cache is brought up to date, the queues learn of their new messages, and all callers are answered.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+
+use super::queues::{NewMessage, QueueCommand, Queues};
+use super::{Cache, closed, read_document, storage_error};
+use crate::app::Clock;
+use crate::error::{Error, Result};
+use crate::events::queues_of;
+use crate::store::{Adjustment, Batch, Body, CommitError, Doc, Expect, Key, Table, Write};
+
+/// Most commands in one group. More would make the first wait for the last without saving much of an fsync.
+const MAX_GROUP: usize = 256;
+/// Most expired documents removed in one go.
+const MAX_EXPIRED: usize = 500;
+
+/// What the writer can be asked.
+pub(super) enum Command {
+    /// Commit a batch that keeps the limits of the port.
+    Commit(Batch, oneshot::Sender<Result<(), CommitError>>),
+    /// Change the state of a message.
+    Queue(QueueCommand, oneshot::Sender<Result<()>>),
+    /// Remove documents whose time is over.
+    RemoveExpired(oneshot::Sender<Result<usize>>),
+    /// Finish, and end the thread.
+    Close(oneshot::Sender<()>),
+}
+
+pub(super) struct Writer {
+    connection: Connection,
+    cache: Arc<Cache>,
+    queues: Arc<Queues>,
+    clock: Arc<dyn Clock>,
+    /// Set when the disk failed in a way after which nothing that was written can be trusted until it is read again.
+    failed: Option<Error>,
+}
+
+/// The documents a group has changed so far; `None` for one that it deleted or found absent.
+type Overlay = HashMap<Key, Option<Doc>>;
+
+/// What a group has done so far.
+#[derive(Default)]
+struct Group {
+    overlay: Overlay,
+    changed: Vec<Key>,
+    messages: Vec<NewMessage>,
+    answers: Vec<Answer>,
+    wrote: bool,
+}
+
+/// Tells a caller how it went, once the group is durable or lost.
+type Answer = Box<dyn FnOnce(Result<()>) + Send>;
+
+impl Writer {
+    pub(super) fn new(connection: Connection, cache: Arc<Cache>, queues: Arc<Queues>, clock: Arc<dyn Clock>) -> Self {
+        Writer { connection, cache, queues, clock, failed: None }
+    }
+
+    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut commands = Vec::with_capacity(MAX_GROUP);
+        while inbox.blocking_recv_many(&mut commands, MAX_GROUP) > 0 {
+            let close = commands.iter().position(|command| matches!(command, Command::Close(_)));
+            let after = close.map(|at| commands.split_off(at)).unwrap_or_default();
+            if !commands.is_empty() {
+                self.run_group(&mut commands);
+            }
+            let mut after = after.into_iter();
+            if let Some(Command::Close(done)) = after.next() {
+                inbox.close();
+                after.for_each(refuse);
+                while let Ok(command) = inbox.try_recv() {
+                    refuse(command);
+                }
+                let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+                drop(self);
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    fn run_group(&mut self, commands: &mut Vec<Command>) {
+        let mut group = Group::default();
+        let outcome = match &self.failed {
+            Some(error) => {
+                let error = error.clone();
+                commands.drain(..).for_each(|command| group.answers.push(answer_of(command)));
+                Err(error)
+            }
+            None => self.commit_group(commands, &mut group),
+        };
+        if outcome.is_ok() {
+            for key in group.changed {
+                match group.overlay.remove(&key) {
+                    Some(Some(doc)) => self.cache.insert(key, doc),
+                    Some(None) => drop(self.cache.remove(&key)),
+                    None => {}
+                }
+            }
+            self.queues.offer(group.messages);
+        }
+        for answer in group.answers {
+            answer(outcome.clone());
+        }
+    }
+
+    /// Does a group in one transaction. On an error nothing of it happened, and every caller is told.
+    fn commit_group(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<()> {
+        let mut waiting = commands.drain(..);
+        let result = (|| {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut work = Work { connection: &transaction, cache: &self.cache, now_ms: self.clock.now().as_millisecond(), queues: &self.queues };
+            for command in waiting.by_ref() {
+                if let Err((error, answer)) = work.apply(command, group) {
+                    group.answers.push(answer);
+                    return Err(error);
+                }
+            }
+            if group.wrote { transaction.commit() } else { transaction.rollback() }
+        })();
+        waiting.for_each(|command| group.answers.push(answer_of(command)));
+        result.map_err(|error| {
+            // After a failed fsync the kernel may have dropped the pages: only a restart, which reads the log again,
+            // tells what is there. See "fsyncgate" (PostgreSQL, 2018).
+            let fatal = matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt));
+            let error = storage_error(error);
+            if fatal {
+                tracing::error!(%error, "the disk failed; no more writes until the server is restarted");
+                self.failed = Some(error.clone());
+            }
+            error
+        })
+    }
+}
+
+/// The answer a command waits for.
+fn answer_of(command: Command) -> Answer {
+    match command {
+        Command::Commit(_, reply) => commit_answer(reply, Ok(())),
+        Command::Queue(_, reply) => Box::new(move |outcome| drop(reply.send(outcome))),
+        Command::RemoveExpired(reply) => Box::new(move |outcome| drop(reply.send(outcome.map(|()| 0)))),
+        Command::Close(reply) => Box::new(move |_| drop(reply.send(()))),
+    }
+}
+
+/// The answer to a batch that has `result` if its group becomes durable.
+fn commit_answer(reply: oneshot::Sender<Result<(), CommitError>>, result: Result<(), CommitError>) -> Answer {
+    Box::new(move |outcome| drop(reply.send(outcome.map_err(CommitError::Failed).and(result))))
+}
+
+fn refuse(command: Command) {
+    answer_of(command)(Err(closed()));
+}
+
+/// One group at work inside its transaction.
+struct Work<'a> {
+    connection: &'a Connection,
+    cache: &'a Cache,
+    queues: &'a Queues,
+    now_ms: i64,
+}
+
+impl Work<'_> {
+    fn apply(&mut self, command: Command, group: &mut Group) -> Result<(), (rusqlite::Error, Answer)> {
+        match command {
+            Command::Commit(batch, reply) => match self.apply_batch(batch, group) {
+                Ok(result) => group.answers.push(commit_answer(reply, result)),
+                Err(error) => return Err((error, commit_answer(reply, Ok(())))),
+            },
+            Command::Queue(command, reply) => {
+                let answer: Answer = Box::new(move |outcome| drop(reply.send(outcome)));
+                if let Err(error) = self.queues.execute(self.connection, &command, self.now_ms) {
+                    return Err((error, answer));
+                }
+                group.wrote = true;
+                group.answers.push(answer);
+            }
+            Command::RemoveExpired(reply) => match self.remove_expired(group) {
+                Ok(count) => group.answers.push(Box::new(move |outcome| drop(reply.send(outcome.map(|()| count))))),
+                Err(error) => return Err((error, Box::new(move |outcome| drop(reply.send(outcome.map(|()| 0)))))),
+            },
+            Command::Close(reply) => group.answers.push(Box::new(move |_| drop(reply.send(())))),
+        }
+        Ok(())
+    }
+
+    fn apply_batch(&mut self, batch: Batch, group: &mut Group) -> rusqlite::Result<Result<(), CommitError>> {
+        let mut failed = Vec::new();
+        let mut changes = Vec::with_capacity(batch.writes.len());
+        for (at, write) in batch.writes.into_iter().enumerate() {
+            let found = self.current(write.key(), &mut group.overlay)?;
+            match change_of(write, found.as_ref()) {
+                Some(Some(change)) => changes.push((change, found.is_some())),
+                Some(None) => {}
+                None => failed.push(at),
+            }
+        }
+        if !failed.is_empty() {
+            return Ok(Err(CommitError::Conflict(failed)));
+        }
+        for (change, exists) in changes {
+            self.write(&change, exists)?;
+            let ChangedDoc { key, next, .. } = change;
+            let doc = next.map(|(version, body)| Doc { sk: Arc::from(key.sk.as_str()), version, body: Arc::new(body) });
+            group.overlay.insert(key.clone(), doc);
+            group.changed.push(key);
+            group.wrote = true;
+        }
+        for event in batch.events {
+            for &queue in queues_of(&event.source, &event.detail_type) {
+                let message = NewMessage { queue, seq: self.queues.next_seq(), envelope: event.clone() };
+                self.queues.insert(self.connection, &message, self.now_ms)?;
+                group.messages.push(message);
+                group.wrote = true;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The document under `key` as the group has left it so far.
+    fn current(&self, key: &Key, overlay: &mut Overlay) -> rusqlite::Result<Option<Doc>> {
+        if let Some(doc) = overlay.get(key) {
+            return Ok(doc.clone());
+        }
+        let found = match self.cache.get(key) {
+            Some(doc) => Some(doc),
+            None => read_document(self.connection, key)?,
+        };
+        overlay.insert(key.clone(), found.clone());
+        Ok(found)
+    }
+
+    fn write(&self, change: &ChangedDoc, exists: bool) -> rusqlite::Result<()> {
+        let (Key { table, pk, sk }, body) = (&change.key, change.next.as_ref());
+        let statements = Statements::of(*table);
+        let Some((version, body)) = body.map(|(version, body)| (*version as i64, body.text())) else {
+            return self.connection.prepare_cached(statements.delete)?.execute(params![pk, sk]).map(drop);
+        };
+        match change.expiry {
+            Expiry::Kept => self.connection.prepare_cached(statements.adjust)?.execute(params![pk, sk, version, body]),
+            Expiry::At(at_ms) => {
+                let sql = if exists { statements.update } else { statements.insert };
+                self.connection.prepare_cached(sql)?.execute(params![pk, sk, version, at_ms, body])
+            }
+        }
+        .map(drop)
+    }
+
+    fn remove_expired(&mut self, group: &mut Group) -> rusqlite::Result<usize> {
+        let mut count = 0;
+        for table in Table::ALL {
+            let name = table.name();
+            let sql = format!(
+                "DELETE FROM {name} WHERE (pk, sk) IN \
+                 (SELECT pk, sk FROM {name} WHERE expires_at_ms <= ?1 ORDER BY expires_at_ms LIMIT ?2) RETURNING pk, sk"
+            );
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let keys = statement.query_map(params![self.now_ms, MAX_EXPIRED], |row| Ok(Key::new(table, row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            for key in keys {
+                let key = key?;
+                group.overlay.insert(key.clone(), None);
+                group.changed.push(key);
+                group.wrote = true;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// What becomes of one document.
+struct ChangedDoc {
+    key: Key,
+    next: Option<(u64, Body)>,
+    expiry: Expiry,
+}
+
+/// What becomes of the time after which a document may be removed.
+enum Expiry {
+    Kept,
+    At(Option<i64>),
+}
+
+/// What `write` makes of what it found: `None` when that is not what it expected, `Some(None)` when nothing changes.
+fn change_of(write: Write, found: Option<&Doc>) -> Option<Option<ChangedDoc>> {
+    let version = found.map_or(0, |doc| doc.version);
+    match write {
+        Write::Put { key, expect, body, expires_at } => {
+            let next = if expect == Expect::Anything { 1 } else { version + 1 };
+            let expiry = Expiry::At(expires_at.map(|at| at.as_millisecond()));
+            let changed = ChangedDoc { key, next: Some((next, Body::from_text(body))), expiry };
+            holds(expect, found).then_some(Some(changed))
+        }
+        Write::Delete { key, expect } => {
+            let changed = found.map(|_| ChangedDoc { key, next: None, expiry: Expiry::Kept });
+            holds(expect, found).then_some(changed)
+        }
+        Write::Check { expect, .. } => holds(expect, found).then_some(None),
+        Write::Adjust { key, fields } => {
+            let body = adjust(found?.body.text(), &fields)?;
+            Some(Some(ChangedDoc { key, next: Some((version + 1, Body::from_text(body))), expiry: Expiry::Kept }))
+        }
+    }
+}
+
+fn holds(expect: Expect, found: Option<&Doc>) -> bool {
+    match (expect, found) {
+        (Expect::Anything, _) | (Expect::Absent, None) | (Expect::Exists, Some(_)) => true,
+        (Expect::Version(version), Some(doc)) => doc.version == version,
+        (Expect::Absent, Some(_)) | (Expect::Exists | Expect::Version(_), None) => false,
+    }
+}
+
+/// The body after an adjustment; `None` when a field is missing, is no integer, or would fall below its floor. The other
+/// fields keep their exact text.
+fn adjust(body: &str, fields: &[Adjustment]) -> Option<String> {
+    let mut object: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(body).ok()?;
+    let mut adjusted = Vec::with_capacity(fields.len());
+    for Adjustment { field, by, at_least } in fields {
+        let before: i64 = object.get(*field)?.get().parse().ok()?;
+        let after = before.checked_add(*by)?;
+        if at_least.is_some_and(|floor| after < floor) {
+            return None;
+        }
+        adjusted.push((*field, RawValue::from_string(after.to_string()).ok()?));
+    }
+    for (field, value) in &adjusted {
+        object.insert(Cow::Borrowed(field), value);
+    }
+    serde_json::to_string(&object).ok()
+}
+
+struct Statements {
+    insert: &'static str,
+    update: &'static str,
+    adjust: &'static str,
+    delete: &'static str,
+}
+
+macro_rules! statements {
+    ($table:literal) => {
+        Statements {
+            insert: concat!("INSERT INTO ", $table, " (pk, sk, version, expires_at_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)"),
+            update: concat!("UPDATE ", $table, " SET version = ?3, expires_at_ms = ?4, body = ?5 WHERE pk = ?1 AND sk = ?2"),
+            adjust: concat!("UPDATE ", $table, " SET version = ?3, body = ?4 WHERE pk = ?1 AND sk = ?2"),
+            delete: concat!("DELETE FROM ", $table, " WHERE pk = ?1 AND sk = ?2"),
+        }
+    };
+}
+
+impl Statements {
+    fn of(table: Table) -> &'static Statements {
+        match table {
+            Table::Catalog => &statements!("catalog"),
+            Table::Basket => &statements!("basket"),
+            Table::Ordering => &statements!("ordering"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adjustment_leaves_other_fields_to_the_letter() {
+        let by = |by, at_least| [Adjustment { field: "n", by, at_least }];
+        assert_eq!(adjust(r#"{"a":1.50,"n":5}"#, &by(-5, Some(0))).unwrap(), r#"{"a":1.50,"n":0}"#);
+        assert_eq!(adjust(r#"{"n":5}"#, &by(-6, Some(0))), None);
+        assert_eq!(adjust(r#"{"n":5.0}"#, &by(1, None)), None);
+        assert_eq!(adjust(r#"{"m":5}"#, &by(1, None)), None);
+        assert_eq!(adjust(r#"{"n":9223372036854775807}"#, &by(1, None)), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! The command line: what each role needs is wired here, and nothing is decided.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its terminal")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cartwright::app::App;
+use cartwright::config::Config;
+use cartwright::local::delivery::{Delivery, Settings};
+use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
+use cartwright::local::{DEMO_PRODUCTS, SystemClock, SystemIds, seed, server};
+use cartwright::{api, catalog};
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use iso_currency::Currency;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// A commerce back end in one binary: catalogue and stock, baskets, checkout, orders.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true, after_help = "\
+Start a shop with two hundred demo products, and look around:
+
+  cartwright serve --demo
+  curl 'http://127.0.0.1:8080/v1/products?limit=3'
+  open http://127.0.0.1:8080/docs
+
+Everything a shop knows is in its data folder, in one SQLite file; copy the folder while the server is stopped to back it up.
+Every option can also be set by the environment variable named beside it.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the shop: HTTP API, queues, everything.
+    Serve {
+        #[command(flatten)]
+        shop: Shop,
+        /// Address to listen on. Only loopback addresses, because no access control is configured.
+        #[arg(long, env = "CARTWRIGHT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+        listen: SocketAddr,
+        /// Put the demo products into the catalogue first, those that are not there.
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Put two hundred demo products into the catalogue, those that are not there. Not while the server runs.
+    Seed {
+        #[command(flatten)]
+        shop: Shop,
+    },
+}
+
+#[derive(Args)]
+struct Shop {
+    /// Folder of the shop's data; made if it is not there.
+    #[arg(long, env = "CARTWRIGHT_DATA", default_value = "./cartwright-data", value_name = "FOLDER")]
+    data: PathBuf,
+    /// Currency of all prices, by its ISO 4217 code. Fixed by the first start.
+    #[arg(long, env = "CARTWRIGHT_CURRENCY", default_value = "USD", value_name = "CODE", value_parser = currency)]
+    currency: Currency,
+    /// What to log on standard error: error, warn, info, debug or trace; also by module, as in info,cartwright::local=debug.
+    #[arg(long, env = "CARTWRIGHT_LOG", default_value = "warn", value_name = "LEVELS")]
+    log: Targets,
+}
+
+fn currency(code: &str) -> Result<Currency, String> {
+    Currency::from_code(&code.to_ascii_uppercase()).ok_or_else(|| "not an ISO 4217 currency code".to_owned())
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve { shop, listen, demo } => serve(shop, listen, demo).await,
+        Command::Seed { shop } => seed_only(shop).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cartwright: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The shop's application over its store.
+async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(format).with(shop.log.clone()).init();
+    let clock = Arc::new(SystemClock);
+    let store = SqliteStore::open(&shop.data, clock.clone())?;
+    let config = Config { currency: shop.currency };
+    let app = App::new(store.clone(), clock, Arc::new(SystemIds), config);
+    catalog::ops::pin_currency(&app).await?;
+    Ok((app, store))
+}
+
+async fn serve(shop: Shop, listen: SocketAddr, demo: bool) -> Result<(), AnyError> {
+    if !listen.ip().is_loopback() {
+        let message = format!(
+            "refusing to listen on {listen}: no access control is configured, so whoever reaches that address could change \
+             everything. Listen on a loopback address such as 127.0.0.1:{}",
+            listen.port()
+        );
+        return Err(message.into());
+    }
+    let (app, store) = open(&shop).await?;
+    if demo {
+        seed_with_progress(&app).await?;
+    }
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let address = listener.local_addr()?;
+    let stop = stop_signal()?;
+    let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
+    let door = api::door(&app);
+    let data = std::path::absolute(&shop.data)?.join(FILE_NAME);
+    println!("Cartwright {} is ready.", env!("CARGO_PKG_VERSION"));
+    println!("  listening on  http://{address}");
+    println!("  data in       {}", data.display());
+    println!("  access        open to this machine only: no access control is configured");
+    println!("  try next      curl 'http://{address}/v1/products?limit=3'");
+    println!("                and open http://{address}/docs in a browser; stop with Ctrl-C");
+    server::serve(listener, door, stop).await;
+    println!("Stopping: finishing what is under way.");
+    delivery.stop(server::DRAIN_TIMEOUT).await;
+    store.close().await;
+    Ok(())
+}
+
+/// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once: everything acknowledged is on disk.
+fn stop_signal() -> Result<impl Future<Output = ()>, AnyError> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tokio::spawn(async move {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            std::process::exit(1);
+        });
+    })
+}
+
+async fn seed_only(shop: Shop) -> Result<(), AnyError> {
+    let (app, store) = open(&shop).await?;
+    let added = seed_with_progress(&app).await?;
+    // The events of the new stock wait in the queues; the next start delivers them.
+    store.close().await;
+    println!("Added {added} of {DEMO_PRODUCTS} demo products to {}.", shop.data.display());
+    Ok(())
+}
+
+async fn seed_with_progress(app: &App) -> Result<usize, AnyError> {
+    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}")?;
+    let bar = ProgressBar::new(DEMO_PRODUCTS as u64).with_style(style).with_message("Demo products");
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let added = seed(app, |done| bar.set_position(done as u64)).await?;
+    bar.finish_and_clear();
+    Ok(added)
+}

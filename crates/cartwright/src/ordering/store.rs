@@ -1,0 +1,68 @@
+//! The keys of orders, and typed reads of what is under them.
+//!
+//! ```text
+//! CUSTOMER#<user name>  #ORDER#<order>      the order, with the others of its customer, by time
+//! ORDERS#<shard>        <order>             index: whose order it is; all orders, by time, over the shards
+//! ```
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Order;
+use crate::error::Result;
+use crate::store::{Key, Partition, Range, Store, Table, shard_of};
+use crate::values::{OrderId, Username};
+
+/// Shards of the index of all orders. One partition takes about a thousand writes a second on DynamoDB, and new orders
+/// all go to the end of it. Fixed for ever: keys depend on it.
+pub(super) const SHARDS: usize = 16;
+
+const ORDER: &str = "#ORDER#";
+
+pub(super) fn order_key(customer: &Username, id: &OrderId) -> Key {
+    customer_partition(customer).key(format!("{ORDER}{id}"))
+}
+
+fn customer_partition(customer: &Username) -> Partition {
+    Partition::new(Table::Ordering, format!("CUSTOMER#{}", customer.key()))
+}
+
+/// A customer's orders, newest first.
+pub(super) fn orders_of(customer: &Username) -> Range {
+    customer_partition(customer).starting_with(ORDER).descending()
+}
+
+/// The sort key after which, newest first, the orders of this id's second begin.
+pub(super) fn order_sk(id: &OrderId) -> String {
+    format!("{ORDER}{id}")
+}
+
+pub(super) fn index_key(id: &OrderId) -> Key {
+    index_partition(shard_of(id.as_str(), SHARDS)).key(id.as_str())
+}
+
+fn index_partition(shard: usize) -> Partition {
+    Partition::new(Table::Ordering, format!("ORDERS#{shard:02}"))
+}
+
+/// The index of all orders, newest first.
+pub(super) fn index() -> Vec<Range> {
+    (0..SHARDS).map(|shard| index_partition(shard).all().descending()).collect()
+}
+
+/// An entry of the index of all orders.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct IndexEntry {
+    pub(super) customer: Username,
+}
+
+pub(super) async fn find_order(store: &dyn Store, customer: &Username, id: &OrderId) -> Result<Option<(Arc<Order>, u64)>> {
+    let doc = store.get(&order_key(customer, id)).await?;
+    doc.map(|doc| Ok((doc.parse()?, doc.version))).transpose()
+}
+
+pub(super) async fn find_customer_of(store: &dyn Store, id: &OrderId) -> Result<Option<Username>> {
+    let doc = store.get(&index_key(id)).await?;
+    doc.map(|doc| Ok(doc.parse::<IndexEntry>()?.customer.clone())).transpose()
+}

@@ -1,0 +1,302 @@
+//! The OpenAPI document, made of the handlers themselves.
+//!
+//! What a handler takes and answers is in its signature; [`Describe`] says of each such type what it adds to the
+//! description of an operation. So the document cannot say one thing and the code do another.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use http::Method;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr, Required, ResponseBuilder};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use super::extract::{IfMatch, List, Params, Post, Put, Segment};
+use super::reply::{NoContent, Reply};
+use crate::app::App;
+use crate::error::{FieldError, Result};
+
+/// What is known of one operation.
+#[derive(Default)]
+pub struct Operation {
+    parameters: Vec<Parameter>,
+    body: Option<RefOr<Schema>>,
+    responses: BTreeMap<u16, Option<RefOr<Schema>>>,
+    problems: BTreeMap<u16, &'static str>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Operation {
+    fn schema<T: ToSchema>(&mut self) -> RefOr<Schema> {
+        T::schemas(&mut self.schemas);
+        let schema = T::schema();
+        if !matches!(&schema, RefOr::T(Schema::Object(object)) if !object.properties.is_empty()) {
+            return schema;
+        }
+        let name = T::name().into_owned();
+        self.schemas.push((name.clone(), schema));
+        Ref::from_schema_name(name).into()
+    }
+
+    fn problem(&mut self, status: u16, when: &'static str) {
+        self.problems.insert(status, when);
+    }
+
+    fn header(&mut self, name: &str, about: &str) {
+        let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(Required::False);
+        self.parameters.push(parameter.description(Some(about)).schema(Some(text)).build());
+    }
+
+    fn query(&mut self, name: &str, schema: Object, about: &str) {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).required(Required::False);
+        self.parameters.push(parameter.description(Some(about)).schema(Some(schema)).build());
+    }
+
+    fn json_body<T: ToSchema>(&mut self) {
+        self.body = Some(self.schema::<T>());
+        self.problem(400, "The body is not JSON, or has fields that cannot be accepted.");
+        self.problem(413, "The body is too large.");
+        self.problem(415, "The body is not application/json.");
+    }
+}
+
+/// A type in a handler's signature that says what it means for the operation.
+pub trait Describe {
+    /// Adds what this type means to `operation`.
+    fn describe(operation: &mut Operation);
+}
+
+impl Describe for App {
+    fn describe(operation: &mut Operation) {
+        operation.problem(503, "Not now; try again after the time in Retry-After.");
+        operation.problem(500, "A defect on our side.");
+    }
+}
+
+impl<T> Describe for Segment<T> {
+    fn describe(operation: &mut Operation) {
+        operation.problem(400, "A part of the path cannot be what it stands for.");
+        operation.problem(404, "Nothing is there.");
+    }
+}
+
+impl<T: IntoParams> Describe for Params<T> {
+    fn describe(operation: &mut Operation) {
+        operation.parameters.extend(T::into_params(|| Some(ParameterIn::Query)));
+        operation.problem(400, "A query parameter cannot be accepted.");
+    }
+}
+
+impl Describe for List {
+    fn describe(operation: &mut Operation) {
+        let whole = ObjectBuilder::new().schema_type(SchemaType::new(Type::Integer)).minimum(Some(1)).maximum(Some(100));
+        operation.query("limit", whole.build(), "Most things in the page; 20 without it.");
+        let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+        operation.query("cursor", text.build(), "Where to go on: from a previous page, unchanged.");
+        operation.problem(400, "The limit or the cursor cannot be accepted.");
+    }
+}
+
+impl Describe for IfMatch {
+    fn describe(operation: &mut Operation) {
+        operation.header("If-Match", "The entity tag you have seen; the change is refused if it is no longer current.");
+        operation.problem(412, "It was changed since you read it.");
+        operation.problem(409, "The state of things forbids it; nothing changed.");
+    }
+}
+
+impl<T: ToSchema> Describe for Post<T> {
+    fn describe(operation: &mut Operation) {
+        operation.json_body::<T>();
+        operation.header("Idempotency-Key", "Any text of your own; the request is carried out once, and its answer replayed for a day.");
+        operation.problem(409, "The state of things forbids it, or the Idempotency-Key is in use; nothing changed.");
+        operation.problem(422, "It refers to something that does not exist, or the Idempotency-Key was used for another request.");
+    }
+}
+
+impl<T: ToSchema> Describe for Put<T> {
+    fn describe(operation: &mut Operation) {
+        operation.json_body::<T>();
+        operation.problem(409, "The state of things forbids it; nothing changed.");
+        operation.problem(422, "It refers to something that does not exist.");
+    }
+}
+
+impl<const STATUS: u16, T: ToSchema> Describe for Reply<STATUS, T> {
+    fn describe(operation: &mut Operation) {
+        let schema = operation.schema::<T>();
+        operation.responses.insert(STATUS, Some(schema));
+    }
+}
+
+impl Describe for NoContent {
+    fn describe(operation: &mut Operation) {
+        operation.responses.insert(204, None);
+    }
+}
+
+impl<T: Describe> Describe for Result<T> {
+    fn describe(operation: &mut Operation) {
+        T::describe(operation);
+    }
+}
+
+/// A handler whose signature describes it.
+pub trait Documented<Arguments> {
+    /// What the operation takes and answers.
+    fn operation() -> Operation;
+}
+
+macro_rules! documented {
+    ($($argument:ident),*) => {
+        impl<F, Fut, $($argument,)*> Documented<($($argument,)*)> for F
+        where
+            F: Fn($($argument),*) -> Fut,
+            Fut: Future,
+            Fut::Output: Describe,
+            $($argument: Describe,)*
+        {
+            fn operation() -> Operation {
+                let mut operation = Operation::default();
+                $($argument::describe(&mut operation);)*
+                Fut::Output::describe(&mut operation);
+                operation
+            }
+        }
+    };
+}
+
+documented!(A);
+documented!(A, B);
+documented!(A, B, C);
+documented!(A, B, C, D);
+documented!(A, B, C, D, E);
+
+/// The routes as they are listed, and their description.
+pub struct Routes {
+    router: Router<App>,
+    paths: PathsBuilder,
+    schemas: BTreeMap<String, RefOr<Schema>>,
+    section: &'static str,
+    /// Method and path of every route, in the order they were listed.
+    pub table: Vec<(Method, &'static str)>,
+}
+
+macro_rules! methods {
+    ($($name:ident $method:ident $http:ident;)*) => {
+        $(
+            #[doc = concat!("Adds a `", stringify!($method), "` route.")]
+            pub fn $name<H, T, D>(self, path: &'static str, handler: H, summary: &str) -> Self
+            where
+                H: Handler<T, App> + Documented<D>,
+                T: 'static,
+            {
+                self.add(Method::$method, HttpMethod::$http, path, $name(handler), H::operation(), std::any::type_name::<H>(), summary)
+            }
+        )*
+    };
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Routes { router: Router::new(), paths: PathsBuilder::new(), schemas: BTreeMap::new(), section: "", table: Vec::new() }
+    }
+}
+
+impl Routes {
+    methods! {
+        get GET Get;
+        post POST Post;
+        put PUT Put;
+        patch PATCH Patch;
+        delete DELETE Delete;
+    }
+
+    /// The heading the next routes stand under.
+    pub fn section(mut self, section: &'static str) -> Self {
+        self.section = section;
+        self
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "private: the five methods above fill it in")]
+    fn add(mut self, method: Method, http_method: HttpMethod, path: &'static str, handler: MethodRouter<App>, operation: Operation, name: &str, summary: &str) -> Self {
+        self.router = self.router.route(path, handler);
+        self.table.push((method, path));
+        for (name, schema) in operation.schemas {
+            self.schemas.insert(name, schema);
+        }
+        let mut builder = OperationBuilder::new().tag(self.section).summary(Some(summary)).operation_id(Some(operation_id(name)));
+        for name in path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')) {
+            let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
+            builder = builder.parameter(parameter.schema(Some(text)));
+        }
+        for parameter in operation.parameters {
+            builder = builder.parameter(parameter);
+        }
+        if let Some(schema) = operation.body {
+            let content = ContentBuilder::new().schema(Some(schema)).build();
+            builder = builder.request_body(Some(RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True)).build()));
+        }
+        for (status, schema) in operation.responses {
+            let mut response = ResponseBuilder::new().description("Done.");
+            if let Some(schema) = schema {
+                response = response.content("application/json", ContentBuilder::new().schema(Some(schema)).build());
+            }
+            builder = builder.response(status.to_string(), response);
+        }
+        for (status, when) in operation.problems {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            builder = builder.response(status.to_string(), ResponseBuilder::new().description(when).content("application/problem+json", content));
+        }
+        self.paths = self.paths.path(path, PathItem::new(http_method, builder));
+        self
+    }
+
+    /// The router, and the OpenAPI document of its routes.
+    pub fn build(mut self) -> (Router<App>, OpenApi) {
+        self.schemas.insert("Problem".into(), problem_schema());
+        let mut components = ComponentsBuilder::new();
+        for (name, schema) in self.schemas {
+            components = components.schema(name, schema);
+        }
+        let info = InfoBuilder::new()
+            .title("Cartwright")
+            .version(env!("CARGO_PKG_VERSION"))
+            .description(Some("A commerce back end: catalogue and stock, baskets, checkout, orders."))
+            .license(Some(License::new("MIT OR Apache-2.0")));
+        let document = OpenApiBuilder::new().info(info).paths(self.paths).components(Some(components.build())).build();
+        (self.router, document)
+    }
+}
+
+/// `cartwright::catalog::classic::list_products` → `classic_list_products`.
+fn operation_id(name: &str) -> String {
+    let mut parts = name.rsplit("::");
+    let function = parts.next().unwrap_or(name);
+    if parts.next() == Some("classic") { format!("classic_{function}") } else { function.to_owned() }
+}
+
+/// RFC 9457, with the members every problem of this API has.
+fn problem_schema() -> RefOr<Schema> {
+    let text = || ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+    let errors = utoipa::openapi::schema::ArrayBuilder::new().items(FieldError::schema());
+    ObjectBuilder::new()
+        .property("title", text())
+        .property("status", ObjectBuilder::new().schema_type(SchemaType::new(Type::Integer)))
+        .property("code", text().description(Some("Stable, for programs.")))
+        .property("detail", text().description(Some("For people.")))
+        .property("requestId", text().description(Some("Find it in the log by this.")))
+        .property("errors", errors)
+        .required("title")
+        .required("status")
+        .required("code")
+        .required("detail")
+        .required("requestId")
+        .into()
+}

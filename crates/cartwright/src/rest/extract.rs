@@ -1,0 +1,377 @@
+//! What handlers take out of a request: path segments, parameters, bodies, preconditions, claims to be done once.
+
+use std::str::FromStr;
+
+use axum::extract::{FromRequest, FromRequestParts, Path};
+use axum::http::request::Parts;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
+use http::{HeaderName, Method, Request, Uri};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
+
+use super::{MAX_BODY_BYTES, RequestId};
+use crate::app::App;
+use crate::error::{Error, FieldError, Kind, Result};
+use crate::store::{Cursor, MAX_PAGE, Once};
+use crate::values::{OrderId, ProductId, Username};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Longest `Idempotency-Key`.
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Documents in a page when the caller does not say.
+const DEFAULT_LIMIT: usize = 20;
+/// Most bad fields that are named in one answer.
+const MAX_NAMED_FIELDS: usize = 20;
+
+/// The application, as seen by this request.
+impl FromRequestParts<App> for App {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let id = parts.extensions.get::<RequestId>();
+        Ok(id.map_or_else(|| app.clone(), |id| app.for_request(&id.0)))
+    }
+}
+
+/// A value that stands in a path. Text that cannot be an id names nothing: 404. A name someone chose may be wrong: 400.
+pub trait PathValue: Sized {
+    /// Parses the segment.
+    fn parse(text: &str) -> Result<Self>;
+}
+
+impl PathValue for ProductId {
+    fn parse(text: &str) -> Result<Self> {
+        ProductId::from_str(text).map_err(|_| Error::not_found("product_not_found", "such product"))
+    }
+}
+
+impl PathValue for OrderId {
+    fn parse(text: &str) -> Result<Self> {
+        OrderId::from_str(text).map_err(|_| Error::not_found("order_not_found", "such order"))
+    }
+}
+
+impl PathValue for Username {
+    fn parse(text: &str) -> Result<Self> {
+        Username::try_from(text).map_err(|why| Error::new(Kind::Invalid, "invalid_user_name", format!("The user name {why}.")))
+    }
+}
+
+impl<A: PathValue, B: PathValue> PathValue for (A, B) {
+    fn parse(text: &str) -> Result<Self> {
+        let (first, second) = text.split_once('/').ok_or_else(|| Error::not_found("route_not_found", "such path"))?;
+        Ok((A::parse(first)?, B::parse(second)?))
+    }
+}
+
+/// The variable parts of the path.
+pub struct Segment<T>(pub T);
+
+impl<T: PathValue> FromRequestParts<App> for Segment<T> {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let not_utf8 = |_| Error::new(Kind::Invalid, "invalid_path", "The path is not UTF-8.");
+        let Path(segments) = Path::<Vec<(String, String)>>::from_request_parts(parts, app).await.map_err(not_utf8)?;
+        let text = match segments.as_slice() {
+            [(_, only)] => T::parse(only)?,
+            several => T::parse(&several.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("/"))?,
+        };
+        Ok(Segment(text))
+    }
+}
+
+/// The query parameters as a `T`; those it does not know are ignored.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self> {
+        let query = parts.uri.query().unwrap_or_default();
+        let bad = |error: serde_urlencoded::de::Error| Error::field("?", error);
+        serde_urlencoded::from_str(query).map(Params).map_err(bad)
+    }
+}
+
+/// Which page of a list is asked for.
+#[derive(Debug, Clone)]
+pub struct List {
+    limit: usize,
+    cursor: Option<String>,
+    uri: Uri,
+}
+
+/// A page of things, and where the next begins.
+#[derive(Debug)]
+pub struct Listing<T> {
+    /// The things.
+    pub items: Vec<T>,
+    /// Where the list goes on, if it may.
+    pub next: Option<Cursor>,
+}
+
+impl List {
+    /// How many things at most.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The sort key to go on after, in the list called `scope`.
+    ///
+    /// # Errors
+    /// `invalid_request` for a cursor of another list.
+    pub fn after(&self, scope: &str) -> Result<Option<String>> {
+        self.cursor.as_deref().map(|text| Cursor::read(scope, text)).transpose()
+    }
+
+    /// The value of the `Link` header that leads to the next page: this request's URL with another cursor.
+    pub(super) fn link(&self, next: &str) -> String {
+        let others = serde_urlencoded::from_str::<Vec<(String, String)>>(self.uri.query().unwrap_or_default()).unwrap_or_default();
+        let mut query = String::new();
+        for (name, value) in others.iter().filter(|(name, _)| name != "cursor") {
+            query += &serde_urlencoded::to_string([(name, value)]).unwrap_or_default();
+            query.push('&');
+        }
+        format!("<{}?{query}cursor={next}>; rel=\"next\"", self.uri.path())
+    }
+}
+
+impl FromRequestParts<App> for List {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self> {
+        let (mut limit, mut cursor) = (DEFAULT_LIMIT, None);
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).map_err(|error| Error::field("?", error))?;
+        for (name, value) in pairs {
+            match name.as_str() {
+                "limit" => {
+                    let in_range = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+                    limit = in_range.ok_or_else(|| Error::field("?limit", format!("must be a whole number from 1 to {MAX_PAGE}")))?;
+                }
+                "cursor" => cursor = Some(value),
+                _ => {}
+            }
+        }
+        Ok(List { limit, cursor, uri: parts.uri.clone() })
+    }
+}
+
+/// The version a caller has seen, from `If-Match`. Without the header every version will do.
+#[derive(Debug, Clone, Default)]
+pub struct IfMatch(Option<Vec<String>>);
+
+impl IfMatch {
+    /// Refuses unless the caller has seen the version `etag`.
+    ///
+    /// # Errors
+    /// `precondition_failed` with the current entity tag.
+    pub fn check(&self, etag: &str) -> Result<()> {
+        self.check_by(|tag| tag == etag.trim_matches('"'), etag)
+    }
+
+    /// Refuses unless one of the caller's tags (without its quotes) satisfies `accepts`.
+    ///
+    /// # Errors
+    /// `precondition_failed` with the current entity tag.
+    pub fn check_by(&self, accepts: impl Fn(&str) -> bool, etag: &str) -> Result<()> {
+        let Some(tags) = &self.0 else { return Ok(()) };
+        if tags.iter().any(|tag| tag == "*" || accepts(tag.trim_matches('"'))) {
+            return Ok(());
+        }
+        let message = "This was changed since you read it. Read it again and decide again.";
+        Err(Error::new(Kind::PreconditionFailed, "precondition_failed", message).with("etag", etag))
+    }
+}
+
+impl FromRequestParts<App> for IfMatch {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self> {
+        let Some(value) = parts.headers.get(IF_MATCH) else { return Ok(IfMatch(None)) };
+        let text = value.to_str().map_err(|_| Error::new(Kind::Invalid, "invalid_if_match", "If-Match is not text."))?;
+        Ok(IfMatch(Some(text.split(',').map(|tag| tag.trim().to_owned()).collect())))
+    }
+}
+
+/// The body of a `POST`, and the claim to be carried out once.
+pub struct Post<T> {
+    /// The body.
+    pub body: T,
+    /// The claim.
+    pub once: Once,
+}
+
+/// The body of a `PUT` or `PATCH`: repeating those is harmless by their nature.
+pub struct Put<T>(pub T);
+
+impl<T: DeserializeOwned + ToSchema> FromRequest<App> for Post<T> {
+    type Rejection = Error;
+    async fn from_request(request: Request<axum::body::Body>, app: &App) -> Result<Self> {
+        let (parts, bytes) = read(request).await?;
+        let once = claim(app, &parts.headers, &parts.method, &parts.uri, &bytes)?;
+        Ok(Post { body: decode(&bytes)?, once })
+    }
+}
+
+impl<T: DeserializeOwned + ToSchema> FromRequest<App> for Put<T> {
+    type Rejection = Error;
+    async fn from_request(request: Request<axum::body::Body>, _app: &App) -> Result<Self> {
+        let (_, bytes) = read(request).await?;
+        decode(&bytes).map(Put)
+    }
+}
+
+async fn read(request: Request<axum::body::Body>) -> Result<(Parts, Bytes)> {
+    let (parts, body) = request.into_parts();
+    check_content_type(&parts)?;
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(body) => Ok((parts, body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("A request body has at most {MAX_BODY_BYTES} bytes.");
+            Err(Error::new(Kind::TooLarge, "body_too_large", message))
+        }
+        Err(error) => Err(Error::new(Kind::Invalid, "body_incomplete", "The body did not arrive in whole.").because(error)),
+    }
+}
+
+/// `/v1` takes JSON that says so (or says nothing). The designs behind the classic paths never looked at the type, and
+/// their clients send what their tools send, so neither do those paths.
+fn check_content_type(parts: &Parts) -> Result<()> {
+    let Some(value) = parts.headers.get(CONTENT_TYPE).filter(|_| parts.uri.path().starts_with("/v1/")) else {
+        return Ok(());
+    };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::UnsupportedMediaType, "unsupported_media_type", "Send the body as application/json."))
+}
+
+fn claim(app: &App, headers: &HeaderMap, method: &Method, uri: &Uri, body: &[u8]) -> Result<Once> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(Once::unkeyed()) };
+    let key = value.to_str().ok().filter(|key| {
+        !key.is_empty() && key.len() <= MAX_IDEMPOTENCY_KEY_BYTES && key.bytes().all(|byte| byte.is_ascii_graphic())
+    });
+    let Some(key) = key else {
+        let message = format!("An Idempotency-Key is 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters.");
+        return Err(Error::new(Kind::Invalid, "invalid_idempotency_key", message));
+    };
+    let mut hasher = blake3::Hasher::new();
+    for part in [method.as_str().as_bytes(), uri.path().as_bytes(), uri.query().unwrap_or_default().as_bytes(), body] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    Once::claim(&app.in_flight, key.to_owned(), hasher.finalize().to_hex()[..32].to_owned())
+}
+
+/// Parses a JSON body into a `T`, or names every field that stands in the way.
+///
+/// # Errors
+/// `malformed_json`; `invalid_request` with a JSON pointer for each bad or missing field.
+pub fn decode<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).or_else(|_| Err(why_not::<T>(bytes)))
+}
+
+/// Finds out what is wrong with a body that is not a `T`. The parser stops at the first bad value, so each one found is
+/// taken out and the rest is tried again.
+fn why_not<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Error {
+    let mut body: Value = match serde_json::from_slice(bytes) {
+        Ok(body) => body,
+        Err(error) => {
+            let message = format!("The body is not JSON: {error}.");
+            return Error::new(Kind::Invalid, "malformed_json", message);
+        }
+    };
+    if !body.is_object() {
+        return Error::field("", "must be a JSON object");
+    }
+    let mut fields: Vec<FieldError> = Vec::new();
+    let mut missing = missing_fields::<T>(&body);
+    while fields.len() < MAX_NAMED_FIELDS {
+        let Err(error) = serde_path_to_error::deserialize::<_, T>(body.clone()) else { break };
+        let (mut pointer, detail) = (pointer_of(error.path()), error.inner().to_string());
+        let absent = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')).map(str::to_owned);
+        if let Some(name) = &absent {
+            pointer = format!("{pointer}/{name}");
+        }
+        let named = |fields: &[FieldError]| fields.iter().any(|field| field.pointer == pointer);
+        if !named(&fields) && !named(&missing) {
+            let detail = if absent.is_some() { "is required".to_owned() } else { detail };
+            fields.push(FieldError { pointer: pointer.clone(), detail });
+        }
+        if absent.is_some() || !remove(&mut body, &pointer) {
+            break;
+        }
+    }
+    fields.append(&mut missing);
+    Error::fields(fields)
+}
+
+/// The required fields that are not in `body`, at its top level.
+fn missing_fields<T: PartialSchema>(body: &Value) -> Vec<FieldError> {
+    let RefOr::T(Schema::Object(object)) = T::schema() else { return Vec::new() };
+    let absent = object.required.iter().filter(|name| body.get(name.as_str()).is_none());
+    absent.map(|name| FieldError { pointer: format!("/{name}"), detail: "is required".to_owned() }).collect()
+}
+
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let step = |segment: &Segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { variant } => format!("/{variant}"),
+        Segment::Unknown => String::new(),
+    };
+    path.iter().map(step).collect()
+}
+
+fn remove(body: &mut Value, pointer: &str) -> bool {
+    let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
+    let name = name.replace("~1", "/").replace("~0", "~");
+    match body.pointer_mut(parent) {
+        Some(Value::Object(object)) => object.remove(&name).is_some(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::values::{Decimal, Quantity, Text};
+
+    #[derive(Debug, Deserialize, ToSchema)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Thing {
+        name: Text<1, 5>,
+        price: Decimal,
+        #[serde(default)]
+        parts: Vec<Part>,
+        how_many: Quantity,
+    }
+
+    #[derive(Debug, Deserialize, ToSchema)]
+    struct Part {
+        size: Quantity,
+    }
+
+    fn pointers(body: &str) -> Vec<String> {
+        let error = decode::<Thing>(body.as_bytes()).unwrap_err();
+        let problem = error.problem("r");
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|field| field["pointer"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let good = r#"{"name":"a","price":1.50,"howMany":2,"parts":[{"size":1}]}"#;
+        assert_eq!(decode::<Thing>(good.as_bytes()).unwrap().price.as_str(), "1.50");
+        assert_eq!(pointers(r#"{"name":"toolong","price":"x","parts":[{"size":0}],"other":1}"#), ["/name", "/price", "/parts/0/size", "/other", "/howMany"]);
+        assert_eq!(pointers("{}"), ["/name", "/price", "/howMany"]);
+        assert_eq!(pointers(r#"{"name":"a","price":1,"howMany":1,"parts":[{}]}"#), ["/parts/0/size"]);
+        assert_eq!(pointers("[]"), [""]);
+        assert_eq!(decode::<Thing>(b"{").unwrap_err().code(), "malformed_json");
+    }
+}

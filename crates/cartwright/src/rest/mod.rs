@@ -1,0 +1,166 @@
+//! The door: what happens to every request, whatever runs behind it.
+//!
+//! [`Door::answer`] is the same in the binary, in a test and in a Lambda function: it names the request, trims the path,
+//! bounds the time, turns a panic and every error into an RFC 9457 problem, and logs what went wrong on our side.
+
+mod describe;
+mod extract;
+mod reply;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body as HttpBody;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Request, StatusCode, Uri};
+use tower::Service;
+
+use crate::app::App;
+use crate::error::{Error, Kind};
+
+pub use describe::{Describe, Documented, Operation, Routes};
+pub use extract::{IfMatch, List, Listing, Params, Post, Put, Segment, decode};
+pub use reply::{Classic, Items, NoContent, Nothing, Reply};
+
+/// Longest a request may take, body and answer included. A client that waits longer has given up.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest request body. A full basket is under 10 KB; a document of 400 KB would be refused by the store.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Longest request id taken over from a caller.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+/// What a caller is told to wait before trying again after a 503, in seconds.
+const RETRY_AFTER_S: &str = "1";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request, in its extensions.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub Arc<str>);
+
+/// A router behind the door.
+#[derive(Clone)]
+pub struct Door {
+    router: Router,
+    ids: Arc<RequestIds>,
+}
+
+/// Names requests: a random prefix for the process and a count.
+struct RequestIds {
+    prefix: u32,
+    count: AtomicU64,
+}
+
+impl Door {
+    /// `router`, behind the door.
+    pub fn new(router: Router, app: &App) -> Self {
+        let prefix = (app.ids.random() >> 32) as u32;
+        Door { router, ids: Arc::new(RequestIds { prefix, count: AtomicU64::new(0) }) }
+    }
+
+    /// Answers one request. Never fails and never panics: what goes wrong inside is an answer too.
+    pub async fn answer(&self, mut request: Request<HttpBody>) -> Response {
+        let (id, id_header) = self.request_id(&request);
+        request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+        trim_slash(request.uri_mut());
+        let mut router = self.router.clone();
+        let answer = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
+        let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(never))) => match never {},
+            Ok(Err(panic)) => Error::internal(format!("a handler panicked: {}", panic_text(&*panic))).into_response(),
+            Err(_) => Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.").into_response(),
+        };
+        let error = match response.extensions_mut().remove::<Error>() {
+            None if response.status().is_success() => None,
+            None => unrouted(&response),
+            error => error,
+        };
+        if let Some(error) = error {
+            response = problem_response(&error, &id, response.headers().get(ALLOW));
+        }
+        response.headers_mut().insert(REQUEST_ID, id_header);
+        response
+    }
+
+    fn request_id(&self, request: &Request<HttpBody>) -> (Arc<str>, HeaderValue) {
+        let theirs = request.headers().get(REQUEST_ID).and_then(|value| Some((value.to_str().ok()?, value)));
+        if let Some((text, value)) = theirs
+            && !text.is_empty()
+            && text.len() <= MAX_REQUEST_ID_BYTES
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return (Arc::from(text), value.clone());
+        }
+        let text = format!("{:08x}-{:x}", self.ids.prefix, self.ids.count.fetch_add(1, Ordering::Relaxed));
+        let header = HeaderValue::from_str(&text).expect("hexadecimal digits and a dash are a header value");
+        (Arc::from(text), header)
+    }
+}
+
+/// The text a panic was raised with.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+/// Makes `/product/` and `/product` one path.
+fn trim_slash(uri: &mut Uri) {
+    let path = uri.path();
+    if path.len() < 2 || !path.ends_with('/') {
+        return;
+    }
+    let trimmed = match path.trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    };
+    let path_and_query = uri.query().map_or_else(|| trimmed.to_owned(), |query| format!("{trimmed}?{query}"));
+    if let Ok(trimmed) = path_and_query.parse() {
+        *uri = trimmed;
+    }
+}
+
+/// What the router itself answers when no handler ran.
+fn unrouted(response: &Response) -> Option<Error> {
+    match response.status() {
+        StatusCode::NOT_FOUND => Some(Error::not_found("route_not_found", "such path; /openapi.json lists them all")),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let message = "The path does not take this method; the Allow header names those it takes.";
+            Some(Error::new(Kind::MethodNotAllowed, "method_not_allowed", message))
+        }
+        _ => None,
+    }
+}
+
+fn problem_response(error: &Error, request_id: &str, allow: Option<&HeaderValue>) -> Response {
+    if error.kind() == Kind::Internal {
+        tracing::error!(request_id, %error, "a request failed on our side");
+    } else if error.kind() == Kind::Unavailable {
+        tracing::warn!(request_id, %error, "a request could not be served now");
+    }
+    let mut response = Response::new(HttpBody::from(error.problem(request_id).to_string()));
+    *response.status_mut() = error.kind().status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if let Some(allow) = allow {
+        headers.insert(ALLOW, allow.clone());
+    }
+    if error.kind() == Kind::Unavailable {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    }
+    response
+}
+
+/// A handler's error leaves it in the response's extensions; the door, which knows the request's id, writes the problem.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(HttpBody::empty());
+        *response.status_mut() = self.kind().status();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,130 @@
+//! What handlers answer with.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION};
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::extract::{List, Listing};
+use crate::error::Error;
+
+/// Room for the JSON of one document, so that most answers are written without growing.
+const USUAL_ANSWER_BYTES: usize = 768;
+
+/// A JSON answer with a fixed status.
+pub struct Reply<const STATUS: u16, T> {
+    body: T,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl<const STATUS: u16, T> Reply<STATUS, T> {
+    /// This body.
+    pub fn new(body: T) -> Self {
+        Reply { body, headers: Vec::new() }
+    }
+
+    /// With this entity tag.
+    pub fn etag(self, etag: String) -> Self {
+        self.header(ETAG, etag)
+    }
+
+    /// With the URL of what was made, or of where to look next.
+    pub fn location(self, location: String) -> Self {
+        self.header(LOCATION, location)
+    }
+
+    fn header(mut self, name: HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+impl<const STATUS: u16, T: Serialize> IntoResponse for Reply<STATUS, T> {
+    fn into_response(self) -> Response {
+        let mut json = Vec::with_capacity(USUAL_ANSWER_BYTES);
+        if let Err(error) = serde_json::to_writer(&mut json, &self.body) {
+            return Error::internal(error).into_response();
+        }
+        let mut response = Response::new(Body::from(json));
+        *response.status_mut() = StatusCode::from_u16(STATUS).expect("a handler's status is a status");
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in self.headers {
+            match HeaderValue::try_from(value) {
+                Ok(value) => headers.insert(name, value),
+                Err(error) => return Error::internal(error).into_response(),
+            };
+        }
+        response
+    }
+}
+
+/// Done; there is nothing to say. 204.
+pub struct NoContent;
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+/// A page of a `/v1` list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Items<T> {
+    /// The things.
+    pub items: Vec<T>,
+    /// Where the list goes on: send it back as `?cursor=`. Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Reply<200, Items<T>> {
+    /// A page, each thing as `view` shows it, with the `Link` to the next.
+    pub fn page<S>(list: &List, listing: Listing<S>, view: impl Fn(S) -> T) -> Self {
+        let next_cursor = listing.next.map(crate::store::Cursor::into_text);
+        let link = next_cursor.as_deref().map(|next| list.link(next));
+        let reply = Reply::new(Items { items: listing.items.into_iter().map(view).collect(), next_cursor });
+        match link {
+            Some(link) => reply.header(LINK, link),
+            None => reply,
+        }
+    }
+}
+
+/// The envelope of the classic paths of the shop: `{"message":"Successfully finished operation: \"GET\"","body":…}`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Classic<T> {
+    message: String,
+    body: T,
+    /// Where the list goes on: send it back as `?cursor=`. Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// `{}`.
+#[derive(Serialize, ToSchema)]
+pub struct Nothing {}
+
+impl<T> Classic<T> {
+    /// The envelope of an answer to `method`.
+    pub fn reply<const STATUS: u16>(method: &str, body: T) -> Reply<STATUS, Classic<T>> {
+        let message = format!("Successfully finished operation: \"{method}\"");
+        Reply::new(Classic { message, body, next_cursor: None })
+    }
+}
+
+impl<T> Classic<Vec<T>> {
+    /// The envelope of a page, each thing as `view` shows it.
+    pub fn page<S>(method: &str, list: &List, listing: Listing<S>, view: impl Fn(S) -> T) -> Reply<200, Classic<Vec<T>>> {
+        let mut reply = Classic::reply(method, listing.items.into_iter().map(view).collect());
+        reply.body.next_cursor = listing.next.map(crate::store::Cursor::into_text);
+        match reply.body.next_cursor.as_deref().map(|next| list.link(next)) {
+            Some(link) => reply.header(LINK, link),
+            None => reply,
+        }
+    }
+}

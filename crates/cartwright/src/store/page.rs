@@ -1,0 +1,86 @@
+//! Pages as callers see them: the opaque cursor, and one ordered list out of several shards.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::try_join_all;
+
+use super::{Doc, MAX_SORT_KEY_BYTES, Page, Range, Store};
+use crate::error::{Error, Result};
+
+/// An opaque cursor: where a list goes on, bound to the list it came from.
+///
+/// It carries the sort key after which the next page begins and a digest of the list's name, so that a cursor of one
+/// list is refused by another instead of silently giving the wrong page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(String);
+
+const DIGEST_BYTES: usize = 4;
+
+impl Cursor {
+    /// A cursor that goes on after `sk` in the list called `scope`.
+    pub fn new(scope: &str, sk: &str) -> Self {
+        let mut bytes = digest(scope).to_vec();
+        bytes.extend_from_slice(sk.as_bytes());
+        Cursor(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The sort key to go on after.
+    ///
+    /// # Errors
+    /// `invalid_request` at `?cursor` when the text is no cursor, or one of another list.
+    pub fn read(scope: &str, text: &str) -> Result<String> {
+        let refuse = || Error::field("?cursor", "is not a cursor of this list; use one from a previous answer, unchanged");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refuse())?;
+        let (theirs, sk) = bytes.split_at_checked(DIGEST_BYTES).ok_or_else(refuse)?;
+        if theirs != digest(scope) || sk.is_empty() || sk.len() > MAX_SORT_KEY_BYTES {
+            return Err(refuse());
+        }
+        String::from_utf8(sk.to_vec()).map_err(|_| refuse())
+    }
+
+    /// The text of the cursor, safe in a URL.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+fn digest(scope: &str) -> [u8; DIGEST_BYTES] {
+    let hash = blake3::hash(scope.as_bytes());
+    std::array::from_fn(|at| hash.as_bytes()[at])
+}
+
+/// The shard, below `shards`, that an id belongs to. Stable for ever: keys are made of it.
+pub fn shard_of(id: &str, shards: usize) -> usize {
+    let hash = blake3::hash(id.as_bytes());
+    usize::from(u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) % shards
+}
+
+/// One page of several ranges of one direction as if they were one list. Every sort key may be in one of them only.
+///
+/// # Errors
+/// As [`Store::list`].
+pub async fn list_merged(store: &dyn Store, ranges: &[Range], after: Option<&str>, limit: usize) -> Result<Page> {
+    let pages = try_join_all(ranges.iter().map(|range| store.list(range, after, limit))).await?;
+    let descending = ranges.first().is_some_and(|range| range.descending);
+    let mut more = pages.iter().any(|page| page.next.is_some());
+    let mut docs: Vec<Doc> = pages.into_iter().flat_map(|page| page.docs).collect();
+    docs.sort_by(|a, b| if descending { b.sk.cmp(&a.sk) } else { a.sk.cmp(&b.sk) });
+    more |= docs.len() > limit;
+    docs.truncate(limit);
+    let next = if more { docs.last().map(|doc| doc.sk.to_string()) } else { None };
+    Ok(Page { docs, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_refused_by_another_list() {
+        let cursor = Cursor::new("products", "a#é\u{7f}").into_text();
+        assert_eq!(Cursor::read("products", &cursor).unwrap(), "a#é\u{7f}");
+        for (scope, text) in [("orders", cursor.as_str()), ("products", ""), ("products", "!!"), ("products", "AAAA")] {
+            assert!(Cursor::read(scope, text).is_err(), "{scope} {text}");
+        }
+    }
+}
