@@ -1,1 +1,185 @@
-fn main(){}
+//! How fast a shop is, against what the same machine can do at best.
+//!
+//! One program in several roles: started by hand it is the load, and it starts itself again as the servers, so that load
+//! and servers are different processes of the same build. What is measured is in [`rows`] (over HTTP) and [`storage`]
+//! (at the store); how load is made is in [`load`]; what a server is, in [`serve`].
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its terminal")]
+#![expect(clippy::float_arithmetic, reason = "rates and ratios are measurements, not money")]
+
+mod connection;
+mod load;
+mod machine;
+mod report;
+mod rows;
+mod serve;
+mod servers;
+mod storage;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::load::Times;
+use crate::machine::Machine;
+use crate::report::Report;
+use crate::servers::Pinning;
+
+/// Any error: its text is all that anyone does with it.
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+type Result<T, E = AnyError> = std::result::Result<T, E>;
+
+/// Measures a shop on this machine: reads, durable writes, commits, checkouts. Takes about two minutes.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    role: Option<Role>,
+    /// Short rounds, about half a minute in all: shows that everything works, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+    /// Also write everything that was measured to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Folder for the data, on the disk to be measured. By default the folder this was built in.
+    #[arg(long, env = "CARTWRIGHT_BENCH_DATA", value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Measure only these.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ROWS")]
+    only: Vec<Row>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Row {
+    /// Reading a product, against a bare route.
+    Reads,
+    /// Durable basket writes.
+    Baskets,
+    /// Commits at the store, against plain SQLite.
+    Store,
+    /// Whole checkouts until the order is confirmed.
+    Checkouts,
+}
+
+/// What this process is, when it is not the load.
+#[derive(Subcommand)]
+enum Role {
+    /// The shop.
+    #[command(hide = true)]
+    ServeShop {
+        /// Its data folder.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// The bare route.
+    #[command(hide = true)]
+    ServeBare {
+        /// The JSON it answers with.
+        #[arg(long)]
+        product: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.role {
+        Some(Role::ServeShop { data }) => serve::shop(data).map(|()| true),
+        Some(Role::ServeBare { product }) => serve::bare(product).map(|()| true),
+        None => run(&cli),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cartwright-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How long everything takes, and where the progress is shown.
+struct Plan {
+    quick: bool,
+    /// Alternating rounds of two that are compared.
+    rounds: usize,
+    /// One such round.
+    round: Times,
+    /// A measurement that is not compared.
+    phase: Times,
+    progress: ProgressBar,
+}
+
+impl Plan {
+    fn new(quick: bool) -> Result<Self> {
+        let millis = Duration::from_millis;
+        let times = |warm_up, measured| Times { warm_up: millis(warm_up), measured: millis(measured) };
+        let style = ProgressStyle::with_template("{msg:44} {bar:30} {pos}/{len} {elapsed}")?;
+        let (rounds, round, phase) =
+            if quick { (3, times(200, 400), times(300, 800)) } else { (5, times(500, 2000), times(1000, 5000)) };
+        Ok(Plan { quick, rounds, round, phase, progress: ProgressBar::new(0).with_style(style) })
+    }
+
+    /// Announces so many steps more.
+    fn expect(&self, steps: usize) {
+        self.progress.inc_length(steps as u64);
+    }
+
+    /// Announces what is done next.
+    fn step(&self, what: &str) {
+        self.progress.set_message(what.to_owned());
+        self.progress.inc(1);
+    }
+}
+
+/// Measures, reports, and tells whether all went well.
+fn run(cli: &Cli) -> Result<bool> {
+    let plan = Plan::new(cli.quick)?;
+    let folder = data_folder(cli.data_dir.as_deref())?;
+    let pinning = Pinning::find();
+    let mut report = Report::new(Machine::find(folder.path()), cli.quick, pinning);
+    let wanted = |row| cli.only.is_empty() || cli.only.contains(&row);
+    let over_http = [Row::Reads, Row::Baskets, Row::Checkouts].into_iter().any(wanted);
+
+    // The store first: it has both cores to itself, as it has in a server that is not pinned. Then this process keeps to
+    // its own core.
+    plan.expect(if wanted(Row::Store) { storage::steps(&plan) } else { 0 });
+    plan.expect(if over_http { rows::steps(&plan, wanted) } else { 0 });
+    if wanted(Row::Store) {
+        report.storage = Some(storage::measure(&plan, folder.path())?);
+    }
+    if over_http {
+        if let Some(pinning) = pinning {
+            pinning.pin_load()?;
+        }
+        // One thread: the load has one core.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(rows::measure(&plan, pinning, folder.path(), wanted, &mut report))?;
+    }
+    plan.progress.finish_and_clear();
+    print!("{}", report.table());
+    if let Some(file) = &cli.json {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(file, json + "\n").map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        println!("\nAll numbers are in {}.", file.display());
+    }
+    let errors = report.errors();
+    if !errors.is_empty() {
+        eprintln!("\n*** {} REQUESTS OR CHECKS FAILED: THE NUMBERS ABOVE ARE NOT VALID ***", report.error_count());
+        errors.iter().for_each(|error| eprintln!("  {error}"));
+    }
+    Ok(errors.is_empty())
+}
+
+/// A new folder on a real disk, which goes when the run ends. By default in the build's own target folder, because the
+/// usual place for temporary files may be memory, where `fsync` does nothing.
+fn data_folder(parent: Option<&Path>) -> Result<tempfile::TempDir> {
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).unwrap_or(Path::new("."));
+    let parent = parent.unwrap_or(target);
+    let made = std::fs::create_dir_all(parent).and_then(|()| tempfile::Builder::new().prefix("bench-data-").tempdir_in(parent));
+    made.map_err(|error| format!("cannot make a folder in {}: {error}", parent.display()).into())
+}

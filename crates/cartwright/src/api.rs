@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 
 use crate::app::App;
@@ -72,12 +72,11 @@ pub fn door(app: &App) -> Door {
     let document: Arc<str> = document.to_json().expect("a description has a JSON form").into();
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
     let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
-    let docs_index = { let config = Arc::clone(&config); async move || docs_file("index.html", config) };
     let router: Router<App> = router
         .route("/health", get(health))
         .route("/openapi.json", get(openapi))
         .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])))
-        .route("/docs", get(docs_index))
+        .route("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"))))
         .route("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config)));
     Door::new(router.with_state(app.clone()), app)
 }
@@ -91,8 +90,11 @@ async fn health() -> impl IntoResponse {
 fn docs_file(file: &str, config: Arc<utoipa_swagger_ui::Config<'static>>) -> Result<Response> {
     match utoipa_swagger_ui::serve(file, config).map_err(Error::internal)? {
         Some(found) => {
-            let headers = [(CONTENT_TYPE, found.content_type), (CONTENT_ENCODING, "gzip".to_owned())];
-            Ok((headers, found.bytes.into_owned()).into_response())
+            let mut response = ([(CONTENT_TYPE, found.content_type)], found.bytes.into_owned()).into_response();
+            if found.gzpipped {
+                response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            Ok(response)
         }
         None => Err(Error::not_found("route_not_found", "such page")),
     }

@@ -193,18 +193,19 @@ pub fn total_of<'a>(lines: impl IntoIterator<Item = &'a Line>, currency: Currenc
 }
 
 /// Makes lines of what was asked for, with the names and prices of `products`, which are in the order of `requests`.
-/// Requests of one product and colour become one line.
+/// Requests of one product and colour become one line. `pointer` says where in the caller's body the product of a request
+/// stands.
 ///
 /// # Errors
 /// `product_unknown` (422) naming every product the catalogue does not have; `basket_full` beyond [`MAX_LINES`];
 /// `invalid_request` when a line grows beyond the largest quantity.
-pub fn price_lines(requests: &[LineRequest], products: &[Option<Arc<Product>>]) -> Result<Vec<Line>> {
+pub fn price_lines(requests: &[LineRequest], products: &[Option<Arc<Product>>], pointer: impl Fn(usize) -> String) -> Result<Vec<Line>> {
     let mut lines: Vec<Line> = Vec::with_capacity(requests.len());
     let mut unknown = Vec::new();
     for (at, (request, product)) in requests.iter().zip(products).enumerate() {
         let Some(product) = product else {
             let detail = "is not a product of the catalogue".to_owned();
-            unknown.push(FieldError { pointer: format!("/items/{at}/productId"), detail });
+            unknown.push(FieldError { pointer: pointer(at), detail });
             continue;
         };
         let line = Line {

@@ -83,7 +83,7 @@ pub async fn replace_basket(app: &App, once: &Once, user: &Username, if_match: &
     }
     change_basket(app, once, user, if_match, |_| async {
         let ids: Vec<ProductId> = requests.iter().map(|request| request.product_id).collect();
-        price_lines(requests, &catalog::quote(app, &ids).await?)
+        price_lines(requests, &catalog::quote(app, &ids).await?, |at| format!("/items/{at}/productId"))
     })
     .await
 }
@@ -96,7 +96,7 @@ pub async fn put_basket_line(app: &App, once: &Once, user: &Username, if_match: 
     change_basket(app, once, user, if_match, |before: Option<Arc<Basket>>| async move {
         let products = catalog::quote(app, &[request.product_id]).await?;
         let mut lines = before.map_or_else(Vec::new, |basket| basket.lines.clone());
-        for line in price_lines(std::slice::from_ref(request), &products)? {
+        for line in price_lines(std::slice::from_ref(request), &products, |_| "/productId".to_owned())? {
             put_line(&mut lines, line, merge)?;
         }
         Ok(lines)

@@ -34,7 +34,13 @@ impl Operation {
     fn schema<T: ToSchema>(&mut self) -> RefOr<Schema> {
         T::schemas(&mut self.schemas);
         let schema = T::schema();
-        if !matches!(&schema, RefOr::T(Schema::Object(object)) if !object.properties.is_empty()) {
+        let is_generic = std::any::type_name::<T>().contains('<');
+        let is_plain = match &schema {
+            RefOr::T(Schema::Object(object)) => object.properties.is_empty(),
+            RefOr::T(Schema::Array(_)) | RefOr::Ref(_) => true,
+            RefOr::T(_) => false,
+        };
+        if is_generic || is_plain {
             return schema;
         }
         let name = T::name().into_owned();

@@ -286,21 +286,28 @@ fn why_not<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Error {
     if !body.is_object() {
         return Error::field("", "must be a JSON object");
     }
+    let sent = body.clone();
     let mut fields: Vec<FieldError> = Vec::new();
-    let mut missing = missing_fields::<T>(&body);
+    let mut missing = missing_fields::<T>(&sent);
+    let mut elements_out = Vec::new();
     while fields.len() < MAX_NAMED_FIELDS {
         let Err(error) = serde_path_to_error::deserialize::<_, T>(body.clone()) else { break };
-        let (mut pointer, detail) = (pointer_of(error.path()), error.inner().to_string());
-        let absent = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')).map(str::to_owned);
-        if let Some(name) = &absent {
-            pointer = format!("{pointer}/{name}");
+        let (mut at, detail) = (pointer_of(error.path()), error.inner().to_string());
+        // What is missing cannot be taken out; what it is missing from can, unless that is the body itself.
+        let take_out = at.clone();
+        let mut reason = detail.as_str();
+        if let Some(name) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            at = format!("{at}/{name}");
+            reason = "is required";
+        } else if take_out.is_empty() {
+            break;
         }
-        let named = |fields: &[FieldError]| fields.iter().any(|field| field.pointer == pointer);
-        if !named(&fields) && !named(&missing) {
-            let detail = if absent.is_some() { "is required".to_owned() } else { detail };
-            fields.push(FieldError { pointer: pointer.clone(), detail });
+        let pointer = as_sent(&at, &elements_out);
+        let taken_out_before = reason == "is required" && sent.pointer(&pointer).is_some();
+        if !taken_out_before && !fields.iter().chain(&missing).any(|field| field.pointer == pointer) {
+            fields.push(FieldError { pointer, detail: reason.to_owned() });
         }
-        if absent.is_some() || !remove(&mut body, &pointer) {
+        if !remove(&mut body, &take_out, &mut elements_out) {
             break;
         }
     }
@@ -326,13 +333,36 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
     path.iter().map(step).collect()
 }
 
-fn remove(body: &mut Value, pointer: &str) -> bool {
+/// Takes the value at `pointer` out of `body`; notes it in `elements_out` when it was an element of an array, because the
+/// elements behind it now have other places.
+fn remove(body: &mut Value, pointer: &str, elements_out: &mut Vec<(String, usize)>) -> bool {
     let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
-    let name = name.replace("~1", "/").replace("~0", "~");
     match body.pointer_mut(parent) {
-        Some(Value::Object(object)) => object.remove(&name).is_some(),
+        Some(Value::Object(object)) => object.remove(&name.replace("~1", "/").replace("~0", "~")).is_some(),
+        Some(Value::Array(array)) => {
+            let Some(at) = name.parse().ok().filter(|at| *at < array.len()) else { return false };
+            array.remove(at);
+            let sent = as_sent(pointer, elements_out);
+            let sent_at = sent.rsplit('/').next().and_then(|at| at.parse().ok());
+            elements_out.push((as_sent(parent, elements_out), sent_at.unwrap_or(at)));
+            elements_out.sort_unstable();
+            true
+        }
         _ => false,
     }
+}
+
+/// The pointer into the body as it was sent, of a pointer into the body without `elements_out`.
+fn as_sent(pointer: &str, elements_out: &[(String, usize)]) -> String {
+    let mut sent = String::new();
+    for segment in pointer.split('/').skip(1) {
+        let place = segment.parse::<usize>().map(|mut at| {
+            elements_out.iter().filter(|(array, _)| *array == sent).for_each(|(_, out)| at += usize::from(*out <= at));
+            at.to_string()
+        });
+        sent = format!("{sent}/{}", place.unwrap_or_else(|_| segment.to_owned()));
+    }
+    sent
 }
 
 #[cfg(test)]
@@ -342,7 +372,7 @@ mod tests {
     use super::*;
     use crate::values::{Decimal, Quantity, Text};
 
-    #[derive(Debug, Deserialize, ToSchema)]
+    #[derive(Debug, PartialEq, Deserialize, ToSchema)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct Thing {
         name: Text<1, 5>,
@@ -352,7 +382,7 @@ mod tests {
         how_many: Quantity,
     }
 
-    #[derive(Debug, Deserialize, ToSchema)]
+    #[derive(Debug, PartialEq, Deserialize, ToSchema)]
     struct Part {
         size: Quantity,
     }
@@ -367,8 +397,16 @@ mod tests {
     #[test]
     fn every_bad_field_is_named() {
         let good = r#"{"name":"a","price":1.50,"howMany":2,"parts":[{"size":1}]}"#;
-        assert_eq!(decode::<Thing>(good.as_bytes()).unwrap().price.as_str(), "1.50");
-        assert_eq!(pointers(r#"{"name":"toolong","price":"x","parts":[{"size":0}],"other":1}"#), ["/name", "/price", "/parts/0/size", "/other", "/howMany"]);
+        let thing = Thing {
+            name: "a".try_into().unwrap(),
+            price: Decimal::parse("1.50").unwrap(),
+            parts: vec![Part { size: 1.try_into().unwrap() }],
+            how_many: 2.try_into().unwrap(),
+        };
+        assert_eq!(decode::<Thing>(good.as_bytes()).unwrap(), thing);
+        let bad = r#"{"name":"toolong","price":"x","parts":[{"size":0},{"size":1},{},7,{"size":-1}],"other":1}"#;
+        let parts = ["/parts/0/size", "/parts/2/size", "/parts/3", "/parts/4/size"];
+        assert_eq!(pointers(bad), [&["/name", "/other"], &parts[..], &["/price", "/howMany"]].concat());
         assert_eq!(pointers("{}"), ["/name", "/price", "/howMany"]);
         assert_eq!(pointers(r#"{"name":"a","price":1,"howMany":1,"parts":[{}]}"#), ["/parts/0/size"]);
         assert_eq!(pointers("[]"), [""]);

@@ -47,6 +47,7 @@ pub struct RequestId(pub Arc<str>);
 pub struct Door {
     router: Router,
     ids: Arc<RequestIds>,
+    timeout: Duration,
 }
 
 /// Names requests: a random prefix for the process and a count.
@@ -59,7 +60,12 @@ impl Door {
     /// `router`, behind the door.
     pub fn new(router: Router, app: &App) -> Self {
         let prefix = (app.ids.random() >> 32) as u32;
-        Door { router, ids: Arc::new(RequestIds { prefix, count: AtomicU64::new(0) }) }
+        Door { router, ids: Arc::new(RequestIds { prefix, count: AtomicU64::new(0) }), timeout: REQUEST_TIMEOUT }
+    }
+
+    /// With another time limit than [`REQUEST_TIMEOUT`].
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Door { timeout, ..self }
     }
 
     /// Answers one request. Never fails and never panics: what goes wrong inside is an answer too.
@@ -69,7 +75,7 @@ impl Door {
         trim_slash(request.uri_mut());
         let mut router = self.router.clone();
         let answer = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
-        let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        let mut response = match tokio::time::timeout(self.timeout, answer).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(panic)) => Error::internal(format!("a handler panicked: {}", panic_text(&*panic))).into_response(),

@@ -99,6 +99,7 @@ impl<T> Reply<200, Items<T>> {
 #[serde(rename_all = "camelCase")]
 pub struct Classic<T> {
     message: String,
+    #[schema(inline)]
     body: T,
     /// Where the list goes on: send it back as `?cursor=`. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]

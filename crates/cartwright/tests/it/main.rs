@@ -1,1 +1,15 @@
-fn main(){}
+//! All tests of the application at its boundaries, in one binary.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod basket;
+mod catalog;
+mod checkout;
+mod delivery;
+mod faults;
+mod ordering;
+mod process;
+mod rest;
+mod shop;
+mod store_sqlite;
+mod tidy;

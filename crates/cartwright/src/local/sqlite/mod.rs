@@ -113,7 +113,7 @@ pub struct SqliteStore {
     queues: Arc<Queues>,
     readers: Arc<Mutex<Vec<Connection>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl SqliteStore {
@@ -133,11 +133,11 @@ impl SqliteStore {
         let writer = writer::Writer::new(connection, Arc::clone(&cache), Arc::clone(&queues), clock);
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(inbox)).map_err(folder_error)?;
         let writer = Mutex::new(Some(thread));
-        Ok(Arc::new(SqliteStore { file, commands, cache, queues, readers: Arc::default(), writer, _lock: lock }))
+        Ok(Arc::new(SqliteStore { file, commands, cache, queues, readers: Arc::default(), writer, lock: Mutex::new(Some(lock)) }))
     }
 
     /// Waits for all commits that were handed in, writes the log back into the file, and ends the writer. Commits that
-    /// come later are refused with `store_closed`.
+    /// come later are refused with `store_closed`; another process may open the folder.
     pub async fn close(&self) {
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::Close(done)).await.is_ok() {
@@ -148,6 +148,7 @@ impl SqliteStore {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Removes documents whose time is over. Returns how many.

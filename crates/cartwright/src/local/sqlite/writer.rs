@@ -149,7 +149,7 @@ fn answer_of(command: Command) -> Answer {
         Command::Commit(_, reply) => commit_answer(reply, Ok(())),
         Command::Queue(_, reply) => Box::new(move |outcome| drop(reply.send(outcome))),
         Command::RemoveExpired(reply) => Box::new(move |outcome| drop(reply.send(outcome.map(|()| 0)))),
-        Command::Close(reply) => Box::new(move |_| drop(reply.send(()))),
+        Command::Close(reply) => Box::new(move |_| reply.send(()).unwrap_or_default()),
     }
 }
 
@@ -189,7 +189,7 @@ impl Work<'_> {
                 Ok(count) => group.answers.push(Box::new(move |outcome| drop(reply.send(outcome.map(|()| count))))),
                 Err(error) => return Err((error, Box::new(move |outcome| drop(reply.send(outcome.map(|()| 0)))))),
             },
-            Command::Close(reply) => group.answers.push(Box::new(move |_| drop(reply.send(())))),
+            Command::Close(reply) => group.answers.push(Box::new(move |_| reply.send(()).unwrap_or_default())),
         }
         Ok(())
     }

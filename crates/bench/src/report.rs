@@ -1,0 +1,215 @@
+//! What comes out: a table for people, JSON for programs.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::load::{Latency, Run};
+use crate::machine::Machine;
+use crate::rows::{Checkouts, Reads};
+use crate::servers::Pinning;
+use crate::storage::{Commits, Speed, Storage};
+
+/// Everything that was measured.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) quick: bool,
+    /// The cores of servers and load; none when they were not pinned.
+    pub(crate) pinning: Option<Pinning>,
+    pub(crate) reads: Option<Reads>,
+    pub(crate) baskets: Option<Vec<Run>>,
+    pub(crate) storage: Option<Storage>,
+    pub(crate) checkouts: Option<Checkouts>,
+}
+
+/// How two that were measured in alternating rounds compare.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ratio {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) greatest: f64,
+    pub(crate) rounds: Vec<f64>,
+}
+
+impl Ratio {
+    /// `ours` ÷ `theirs`, round by round; none when a round was not measured.
+    pub(crate) fn of<T>(ours: &[T], theirs: &[T], value: impl Fn(&T) -> Option<f64>) -> Option<Self> {
+        let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| Some(value(ours)? / value(theirs)?));
+        let rounds = ratios.collect::<Option<Vec<_>>>().filter(|rounds| !rounds.is_empty())?;
+        let extreme = |pick: fn(f64, f64) -> f64| rounds.iter().copied().reduce(pick);
+        let (least, greatest) = (extreme(f64::min)?, extreme(f64::max)?);
+        Some(Ratio { median: median(rounds.clone()), least, greatest, rounds })
+    }
+}
+
+/// The middle of these values, the mean of the two in the middle, or 0 of none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let upper = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        count if count % 2 == 0 => f64::midpoint(values[upper - 1], values[upper]),
+        _ => values[upper],
+    }
+}
+
+impl Report {
+    /// A report without measurements.
+    pub(crate) fn new(machine: Machine, quick: bool, pinning: Option<Pinning>) -> Self {
+        Report { machine, quick, pinning, reads: None, baskets: None, storage: None, checkouts: None }
+    }
+
+    fn runs(&self) -> impl Iterator<Item = &Run> {
+        let reads = self.reads.iter().flat_map(|reads| {
+            reads.shop.iter().chain(&reads.bare).chain([&reads.shop_open, &reads.bare_open])
+        });
+        let checkouts = self.checkouts.iter().flat_map(|checkouts| checkouts.closed.iter().chain([&checkouts.open]));
+        reads.chain(self.baskets.iter().flatten()).chain(checkouts)
+    }
+
+    /// How many requests failed.
+    pub(crate) fn error_count(&self) -> u64 {
+        self.runs().map(|run| run.errors).sum()
+    }
+
+    /// What went wrong, the first of each run.
+    pub(crate) fn errors(&self) -> Vec<&str> {
+        self.runs().flat_map(|run| &run.first_errors).map(String::as_str).collect()
+    }
+
+    /// The report for people.
+    pub(crate) fn table(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out).expect("writing to a string does not fail");
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let Machine { cpu, cores, kernel, disk, load_average, git_commit, rustc, .. } = &self.machine;
+        writeln!(out, "Cartwright benchmark{}", if self.quick { " (quick: not a measurement)" } else { "" })?;
+        writeln!(out, "  machine   {cpu}, {cores} cores, {kernel}")?;
+        writeln!(out, "  disk      {disk}")?;
+        writeln!(out, "  build     commit {git_commit}, {rustc}")?;
+        writeln!(out, "  load      average of the machine before the run: {load_average}")?;
+        match self.pinning {
+            Some(_) => writeln!(out, "  cores     each server on one core, the load on another; the store rows use all")?,
+            None => writeln!(out, "  cores     NOT PINNED (one core, or no taskset): servers and load disturb each other")?,
+        }
+        if self.machine.disk_is_memory {
+            writeln!(out, "  WARNING   the data is in memory: fsync does nothing, and no write below is durable")?;
+        }
+        self.reads.iter().try_for_each(|reads| write_reads(out, reads))?;
+        self.baskets.iter().try_for_each(|baskets| write_baskets(out, baskets))?;
+        self.storage.iter().try_for_each(|storage| write_storage(out, storage))?;
+        self.checkouts.iter().try_for_each(|checkouts| write_checkouts(out, checkouts))
+    }
+}
+
+/// The heads of the columns [`write_run`] fills.
+fn write_heads(out: &mut String, title: &str, rate: &str) -> std::fmt::Result {
+    writeln!(out, "\n{title}")?;
+    writeln!(
+        out,
+        "  {:34} {rate:>10} {:>8} {:>7} {:>6}   {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "", "CPU µs", "server", "load", "p50 ms", "p90", "p99", "p99.9", "max"
+    )
+}
+
+fn write_run(out: &mut String, name: &str, run: &Run) -> std::fmt::Result {
+    write_line(out, name, run, &run.latency)
+}
+
+/// A run of an open load: latency from when the work was due.
+fn write_open(out: &mut String, name: &str, run: &Run) -> std::fmt::Result {
+    write_line(out, name, run, run.latency_from_due.as_ref().unwrap_or(&run.latency))
+}
+
+fn write_line(out: &mut String, name: &str, run: &Run, latency: &Latency) -> std::fmt::Result {
+    let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.0} %", share * 100.0));
+    let cpu = run.server_cpu_us.map_or("-".to_owned(), |cpu| format!("{cpu:.1}"));
+    let (server, load) = (percent(run.server_busy), percent(run.load_busy));
+    let rate = run.done_per_s;
+    writeln!(out, "  {name:34} {rate:>10.0} {cpu:>8} {server:>7} {load:>6}   {}", latency_text(latency))
+}
+
+fn latency_text(latency: &Latency) -> String {
+    let Latency { p50_us, p90_us, p99_us, p999_us, max_us } = latency;
+    [p50_us, p90_us, p99_us, p999_us, max_us].map(|us| format!("{:>8.3}", us / 1e3)).join(" ")
+}
+
+fn write_ratio(out: &mut String, name: &str, ratio: &Ratio) -> std::fmt::Result {
+    let Ratio { median, least, greatest, rounds } = ratio;
+    writeln!(out, "  {name:34} {median:>10.2}   median of {} rounds, {least:.2} to {greatest:.2}", rounds.len())
+}
+
+/// The run with the median rate.
+fn middle(runs: &[Run]) -> Option<&Run> {
+    let mut sorted: Vec<_> = runs.iter().collect();
+    sorted.sort_by(|one, other| one.done_per_s.total_cmp(&other.done_per_s));
+    sorted.get(sorted.len() / 2).copied()
+}
+
+fn write_reads(out: &mut String, reads: &Reads) -> std::fmt::Result {
+    write_heads(out, "Product reads, 64 connections: GET /v1/products/{id}, stock included", "requests/s")?;
+    for (name, runs) in [("shop, median round", &reads.shop), ("bare axum route, median round", &reads.bare)] {
+        middle(runs).map_or(Ok(()), |run| write_run(out, name, run))?;
+    }
+    write_open(out, "shop, at half of its maximum", &reads.shop_open)?;
+    write_open(out, "bare axum route, at that rate", &reads.bare_open)?;
+    write_ratio(out, "requests/s, shop ÷ bare", &reads.rate)?;
+    reads.cpu.iter().try_for_each(|cpu| write_ratio(out, "CPU per request, shop ÷ bare", cpu))
+}
+
+fn write_baskets(out: &mut String, baskets: &[Run]) -> std::fmt::Result {
+    write_heads(out, "Durable basket writes: PUT /v1/baskets/{user} with one line, every user another", "writes/s")?;
+    baskets.iter().try_for_each(|run| write_run(out, &format!("{} connections", run.connections), run))
+}
+
+fn write_storage(out: &mut String, storage: &Storage) -> std::fmt::Result {
+    writeln!(out, "\nDurable commits at the store, 64 tasks, against plain SQLite, 64 commits a transaction")?;
+    writeln!(out, "  {:34} {:>10} {:>8}", "", "commits/s", "CPU µs")?;
+    for Commits { shape, store, reference, rate, cpu, .. } in &storage.shapes {
+        for (name, rounds) in [("store, median", store), ("plain SQLite, median", reference)] {
+            let per_s = median(rounds.iter().map(|round| round.per_s).collect());
+            let cpu_us: Vec<_> = rounds.iter().filter_map(|round: &Speed| round.cpu_us).collect();
+            writeln!(out, "  {:34} {per_s:>10.0} {:>8.1}", format!("{}: {name}", shape.name()), median(cpu_us))?;
+        }
+        write_ratio(out, "  commits/s, store ÷ plain", rate)?;
+        cpu.iter().try_for_each(|cpu| write_ratio(out, "  CPU per commit, store ÷ plain", cpu))?;
+    }
+    let (per_s, latency) = (storage.fsync.per_s, latency_text(&storage.fsync.latency));
+    writeln!(out, "  {:34} {per_s:>10.0}   p50 to max, ms {latency}", "fdatasync of 4 KB appends, 1 thread")
+}
+
+fn write_checkouts(out: &mut String, checkouts: &Checkouts) -> std::fmt::Result {
+    let title = "Checkouts: basket, checkout, GET /v1/orders/{id} every ms until CONFIRMED; time from the checkout on";
+    write_heads(out, title, "orders/s")?;
+    for run in &checkouts.closed {
+        write_run(out, &format!("{} buyers", run.connections), run)?;
+    }
+    write_run(out, "at half of the maximum", &checkouts.open)?;
+    write_open(out, "  from when the buyer was due", &checkouts.open)?;
+    let rest: Vec<_> = checkouts.rest_ms.iter().map(|ms| format!("{ms:.0}")).collect();
+    let polls = checkouts.polls_per_order;
+    writeln!(out, "  {polls:.1} looks at an order on average; the server was at rest {} ms after the closed loads", rest.join(" and "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_taken_round_by_round() {
+        let ratio = Ratio::of(&[1.0, 9.0, 4.0], &[2.0, 3.0, 4.0], |value| Some(*value)).unwrap();
+        assert_eq!((ratio.median, ratio.least, ratio.greatest, ratio.rounds), (1.0, 0.5, 3.0, vec![0.5, 3.0, 1.0]));
+        assert!(Ratio::of(&[1.0], &[2.0], |_| None).is_none());
+        assert!(Ratio::of::<f64>(&[], &[], |value| Some(*value)).is_none());
+    }
+
+    #[test]
+    fn the_median_of_an_even_count_lies_between() {
+        assert_eq!(median(vec![4.0, 1.0, 3.0, 2.0]), 2.5);
+        assert_eq!(median(Vec::new()), 0.0);
+    }
+}

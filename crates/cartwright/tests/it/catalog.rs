@@ -1,0 +1,254 @@
+//! Products and their stock.
+
+use cartwright::events::{Event, Queue};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::shop::TestShop;
+
+#[tokio::test]
+async fn a_product_is_created_read_changed_and_removed() {
+    let shop = TestShop::new().await;
+    let body = json!({"name": "Kettle", "description": "Boils", "imageFile": "k.svg", "category": "Kitchen", "price": {"amount": 4_950, "currency": "USD"}, "stock": 3});
+    let created = shop.post("/v1/products", body).await;
+    assert_eq!(created.status, 201);
+    let location = created.header("location").to_owned();
+    let id = created.body["id"].as_str().unwrap().to_owned();
+    assert_eq!(location, format!("/v1/products/{id}"));
+    shop.deliver().await;
+
+    let read = shop.get(&location).await;
+    assert_eq!((read.header("etag"), created.header("etag")), ("\"1.1\"", "\"1.1\""));
+    let read = read.expect(200);
+    assert_eq!(read, created.body);
+    assert_eq!(
+        read,
+        json!({"id": id, "name": "Kettle", "description": "Boils", "imageFile": "k.svg", "category": "Kitchen",
+            "price": {"amount": 4_950, "currency": "USD"}, "stock": {"onHand": 3, "reserved": 0, "available": 3},
+            "createdAt": read["createdAt"], "updatedAt": read["createdAt"]})
+    );
+    let changed = shop.patch(&location, json!({"name": "Better kettle", "category": "Home"})).await;
+    assert_eq!(changed.header("etag"), "\"2.1\"");
+    assert_eq!((&changed.body["name"], &changed.body["description"]), (&json!("Better kettle"), &json!("Boils")));
+    assert_eq!(shop.all("/v1/products?category=Kitchen").await.len(), 0, "it moved to its new category");
+    assert_eq!(shop.all("/v1/products?category=Home").await.len(), 1);
+
+    shop.delete(&location).await.expect(204);
+    assert_eq!(shop.get(&location).await.code(), "product_not_found");
+    assert_eq!(shop.all("/v1/products").await.len() + shop.all("/v1/products?category=Home").await.len(), 0);
+    assert_eq!(shop.delete(&location).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_classic_paths_of_products() {
+    let shop = TestShop::new().await;
+    let created = shop.post("/product/", json!({"name": "Phone", "category": "Phone", "price": 78.89})).await.expect(200);
+    let id = created["body"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/product/{id}");
+    let product = json!({"id": id, "name": "Phone", "description": "", "imageFile": "", "category": "Phone", "price": 78.89});
+    assert_eq!(created, json!({"message": "Successfully finished operation: \"POST\"", "body": product}));
+    let get = |body: Value| json!({"message": "Successfully finished operation: \"GET\"", "body": body});
+    assert_eq!(shop.get("/product").await.expect(200), get(json!([product])));
+    assert_eq!(shop.get("/product?category=Phone").await.expect(200), get(json!([product])), "the original answered 500");
+    assert_eq!(shop.get(&path).await.expect(200), get(product.clone()));
+    assert_eq!(shop.get(&format!("{path}?category=Phone")).await.expect(200), get(json!([product])));
+    assert_eq!(shop.get(&format!("{path}?category=Other")).await.expect(200), get(json!([])));
+
+    let updated = shop.put(&path, json!({"price": 80, "stock": 5})).await.expect(200);
+    assert_eq!(updated["message"], "Successfully finished operation: \"PUT\"");
+    assert_eq!((&updated["body"]["name"], &updated["body"]["price"], &updated["body"]["stock"]), (&json!("Phone"), &json!(80), &json!(5)));
+    let empty = shop.put(&path, json!({})).await;
+    assert_eq!((empty.status.as_u16(), empty.code()), (400, "invalid_request"));
+    shop.deliver().await;
+    assert_eq!(shop.delete(&path).await.expect(200), json!({"message": "Successfully finished operation: \"DELETE\"", "body": {}}));
+    for answer in [shop.get(&path).await, shop.put(&path, json!({"price": 1})).await, shop.delete(&path).await, shop.get("/product/123").await] {
+        assert_eq!((answer.status.as_u16(), answer.code()), (404, "product_not_found"));
+    }
+}
+
+#[tokio::test]
+async fn bad_products_are_refused_with_every_bad_field_and_change_nothing() {
+    let shop = TestShop::new().await;
+    let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
+    for (body, pointers) in [
+        (json!({"name": "", "price": {"amount": 1, "currency": "XXQ"}, "stock": -1}), vec!["/name", "/price/currency", "/stock"]),
+        (json!({"name": "x".repeat(201), "price": usd(1)}), vec!["/name"]),
+        (json!({"name": "x\u{7}", "price": usd(1)}), vec!["/name"]),
+        (json!({"price": usd(1)}), vec!["/name"]),
+        (json!({"name": "x"}), vec!["/price"]),
+        (json!({"name": "x", "price": usd(-1)}), vec!["/price/amount"]),
+        (json!({"name": "x", "price": usd(1_000_000_000_001)}), vec!["/price/amount"]),
+        (json!({"name": "x", "price": {"amount": 1, "currency": "EUR"}}), vec!["/price/currency"]),
+        (json!({"name": "x", "price": {"amount": 1.5, "currency": "USD"}}), vec!["/price/amount"]),
+        (json!({"name": "x", "price": usd(1), "stock": 1.5}), vec!["/stock"]),
+        (json!({"name": "x", "price": usd(1), "colour": "red"}), vec!["/colour"]),
+        (json!([]), vec![""]),
+    ] {
+        let answer = shop.post("/v1/products", body.clone()).await;
+        assert_eq!((answer.status.as_u16(), answer.pointers()), (400, pointers), "{body}: {answer:?}");
+        assert_eq!(answer.code(), "invalid_request");
+    }
+    for price in ["-1", "0.001", "1e30", "\"1\"", "null", "10000000000.01"] {
+        let body = format!(r#"{{"name":"x","price":{price}}}"#);
+        let answer = shop.send(Method::POST, "/product", &[], body).await;
+        assert_eq!((answer.status.as_u16(), answer.pointers()), (400, vec!["/price"]), "{price}");
+    }
+    assert_eq!(shop.all("/v1/products").await.len(), 0);
+}
+
+#[tokio::test]
+async fn prices_are_exact_in_both_notations() {
+    let shop = TestShop::new().await;
+    for (price, minor) in [("0", 0), ("0.1", 10), ("0.10", 10), ("78.89", 7_889), ("1e2", 10_000), ("9999999999.99", 999_999_999_999_i64)] {
+        let created = shop.send(Method::POST, "/product", &[], format!(r#"{{"name":"x","price":{price}}}"#)).await.expect(200);
+        let id = created["body"]["id"].as_str().unwrap();
+        assert_eq!(shop.get(&format!("/v1/products/{id}")).await.expect(200)["price"]["amount"], minor, "{price}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_what_was_changed_meanwhile_is_refused() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    let path = format!("/v1/products/{phone}");
+    let patch = async |etag: &str, name: &str| {
+        let headers = [("content-type", "application/json"), ("if-match", etag)];
+        shop.send(Method::PATCH, &path, &headers, json!({"name": name}).to_string()).await
+    };
+    let seen = shop.get(&path).await.header("etag").to_owned();
+    assert_eq!(patch(&seen, "first").await.status, 200);
+    let late = patch(&seen, "second").await;
+    assert_eq!((late.status.as_u16(), late.code(), &late.body["etag"]), (412, "precondition_failed", &json!("\"2.1\"")));
+    assert_eq!(shop.get(&path).await.body["name"], "first");
+    assert_eq!(patch("*", "third").await.status, 200);
+    shop.order("ann", &phone, 1).await;
+    assert_eq!(patch("\"3.1\"", "fourth").await.status, 200, "stock that moved is no obstacle to a new name");
+    let headers = [("content-type", "application/json"), ("if-match", "\"4.1\"")];
+    let counted = shop.send(Method::PUT, &format!("{path}/stock"), &headers, r#"{"onHand":9}"#).await;
+    assert_eq!(counted.status, 412, "but to counting it is");
+    let deleted = shop.send(Method::DELETE, &path, &[("if-match", "\"1.1\"")], "").await;
+    assert_eq!(deleted.status, 412);
+}
+
+#[tokio::test]
+async fn stock_is_received_written_off_and_counted_and_the_ledger_adds_up() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    let (stock, movements) = (format!("/v1/products/{phone}/stock"), format!("/v1/products/{phone}/stock/movements"));
+    let received = shop.post(&movements, json!({"kind": "received", "quantity": 10, "note": "delivery 17"})).await.expect(201);
+    assert_eq!((&received["onHand"], &received["available"], &received["note"]), (&json!(10), &json!(10), &json!("delivery 17")));
+    assert_eq!(shop.ledger(&phone).await.0[0], received, "in the ledger at once");
+    shop.post(&movements, json!({"kind": "writtenOff", "quantity": 3})).await.expect(201);
+    let counted = shop.put(&stock, json!({"onHand": 11, "note": "one was missing"})).await.expect(200);
+    assert_eq!(counted, json!({"onHand": 11, "reserved": 0, "available": 11}));
+    shop.order("ann", &phone, 4).await;
+    for (path, body) in [(&movements, json!({"kind": "writtenOff", "quantity": 8})), (&stock, json!({"onHand": 3}))] {
+        let method = if path == &stock { Method::PUT } else { Method::POST };
+        let refused = shop.send(method, path, &[], body.to_string()).await;
+        assert_eq!((refused.status.as_u16(), refused.code(), &refused.body["reserved"]), (409, "stock_reserved", &json!(4)));
+    }
+    assert_eq!(shop.stock(&phone).await, (11, 4, 7));
+    shop.deliver().await;
+    let (ledger, sums) = shop.ledger(&phone).await;
+    let kinds: Vec<&str> = ledger.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["reserved", "counted", "writtenOff", "received", "received"], "newest first");
+    assert_eq!(sums, (11, 7));
+
+    let bad = shop.post(&movements, json!({"kind": "reserved", "quantity": 1})).await;
+    assert_eq!((bad.status.as_u16(), bad.pointers()), (400, vec!["/kind"]), "only what a person may book");
+    let untracked = shop.product("e-book", 100, None).await;
+    assert_eq!(shop.get(&format!("/v1/products/{untracked}/stock")).await.code(), "stock_not_tracked");
+    let refused = shop.post(&format!("/v1/products/{untracked}/stock/movements"), json!({"kind": "received", "quantity": 1})).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (409, "stock_not_tracked"));
+    shop.put(&format!("/v1/products/{untracked}/stock"), json!({"onHand": 2})).await.expect(200);
+    assert_eq!(shop.stock(&untracked).await, (2, 0, 2), "counting starts tracking");
+    shop.deliver().await;
+}
+
+#[tokio::test]
+async fn a_product_without_tracked_stock_is_always_available() {
+    let shop = TestShop::new().await;
+    let book = shop.product("e-book", 100, None).await;
+    let order = shop.order("ann", &book, 9_999).await;
+    assert_eq!(shop.status(&order).await, "CONFIRMED");
+    assert_eq!(shop.get(&format!("/v1/products/{book}")).await.expect(200)["stock"], Value::Null);
+}
+
+#[tokio::test]
+async fn crossing_zero_is_announced_once_in_each_direction() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 2).await;
+    let depleted = async || {
+        let keys = cartwright::store::Key::new(cartwright::store::Table::Catalog, format!("PRODUCT#{phone}"), "ALERT");
+        let doc = cartwright::store::Store::get(&*shop.store, &keys).await.unwrap();
+        doc.map(|doc| (doc.version, doc.parse_owned::<Value>().unwrap()["depleted"].as_bool().unwrap()))
+    };
+    assert_eq!(depleted().await, None);
+    shop.order("ann", &phone, 1).await;
+    assert_eq!(depleted().await, None, "one is left");
+    let order = shop.order("ben", &phone, 1).await;
+    assert_eq!(depleted().await, Some((1, true)));
+    let rejected = shop.order("cy", &phone, 1).await;
+    assert_eq!((shop.status(&rejected).await.as_str(), depleted().await), ("REJECTED", Some((1, true))));
+    shop.transition(&order, "CANCELLED").await.expect(200);
+    shop.deliver().await;
+    assert_eq!(depleted().await, Some((2, false)));
+    shop.post(&format!("/v1/products/{phone}/stock/movements"), json!({"kind": "received", "quantity": 5})).await.expect(201);
+    shop.deliver().await;
+    assert_eq!(depleted().await, Some((2, false)), "more of what is there is no news");
+}
+
+#[tokio::test]
+async fn what_the_catalogue_hears_may_come_late_again_or_before_its_cause() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    let order = shop.order("ann", &phone, 2).await;
+    let fact = |status: &str| {
+        let line = json!({"productId": phone, "name": "phone", "color": "", "quantity": 2, "unitPrice": {"amount": 100, "currency": "USD"}});
+        json!({"orderId": order, "customer": "ann", "status": status, "lines": [line], "total": {"amount": 200, "currency": "USD"}})
+    };
+    shop.transition(&order, "CANCELLED").await.expect(200);
+    shop.deliver().await;
+    for (name, status) in [("OrderPlaced", "PLACED"), ("OrderCancelled", "CANCELLED"), ("OrderShipped", "SHIPPED"), ("OrderCancelled", "CANCELLED"), ("OrderPlaced", "PLACED")] {
+        shop.emit(shop.event(name, fact(status))).await;
+    }
+    shop.deliver().await;
+    assert_eq!(shop.stock(&phone).await, (5, 0, 5), "given back exactly once");
+    assert_eq!(shop.ledger(&phone).await.1, (5, 5));
+
+    let mut early = fact("CANCELLED");
+    early["orderId"] = json!(shop.app.new_order_id(shop.app.clock.now()));
+    shop.emit(shop.event("OrderCancelled", early.clone())).await;
+    shop.emit(shop.event("OrderPlaced", early)).await;
+    shop.deliver().await;
+    assert_eq!(shop.stock(&phone).await, (5, 0, 5), "an order that was called off before it was heard of takes nothing");
+}
+
+#[tokio::test]
+async fn giving_back_to_a_product_that_left_the_catalogue_does_no_harm() {
+    let shop = TestShop::new().await;
+    let (stays, leaves) = (shop.product("stays", 100, 5).await, shop.product("leaves", 100, 5).await);
+    shop.fill("ann", &stays, 1).await;
+    let order = shop.order("ann", &leaves, 1).await;
+    shop.delete(&format!("/v1/products/{leaves}")).await.expect(204);
+    shop.transition(&order, "CANCELLED").await.expect(200);
+    shop.deliver().await;
+    assert_eq!(shop.stock(&stays).await, (5, 0, 5));
+}
+
+#[tokio::test]
+async fn every_event_survives_its_envelope() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    shop.fill("ann", &phone, 2).await;
+    shop.checkout("ann").await;
+    let received = shop.store.receive(Queue::OrderQueue, 0).await.unwrap().unwrap();
+    let envelope = received.envelope.clone().unwrap();
+    assert_eq!(envelope.source, "com.swn.basket.checkoutbasket");
+    let detail: Value = serde_json::from_str(envelope.detail.get()).unwrap();
+    assert_eq!((&detail["userName"], &detail["totalPrice"], &detail["items"][0]["price"]), (&json!("ann"), &json!(2), &json!(1)));
+    let Event::CheckoutBasket(parsed) = Event::parse(&envelope).unwrap() else { panic!("another event") };
+    assert_eq!(serde_json::to_value(&parsed).unwrap(), detail);
+    shop.store.retry_message(&received, 0).await.unwrap();
+    shop.deliver().await;
+}

@@ -1,0 +1,68 @@
+//! A store that misbehaves when told to.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use cartwright::error::{Error, Kind, Result};
+use cartwright::local::sqlite::SqliteStore;
+use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
+
+/// What goes wrong with the next commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Fails, and nothing happened.
+    Refuse,
+    /// Fails, although it happened.
+    LoseAnswer,
+    /// Panics.
+    Panic,
+    /// Never returns.
+    Hang,
+}
+
+/// A real store behind which faults can be put.
+pub struct FaultyStore {
+    inner: Arc<SqliteStore>,
+    faults: Mutex<Vec<Fault>>,
+}
+
+impl FaultyStore {
+    pub fn new(inner: Arc<SqliteStore>) -> Self {
+        FaultyStore { inner, faults: Mutex::default() }
+    }
+
+    /// The next commits go wrong in these ways, one each.
+    pub fn next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().unwrap().extend(faults);
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn get(&self, key: &Key) -> Result<Option<Doc>> {
+        self.inner.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Doc>>> {
+        self.inner.get_many(keys).await
+    }
+
+    async fn list(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Page> {
+        self.inner.list(range, after, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        let fault = {
+            let mut faults = self.faults.lock().unwrap();
+            if faults.is_empty() { None } else { Some(faults.remove(0)) }
+        };
+        let failed = || CommitError::Failed(Error::new(Kind::Unavailable, "storage_failed", "A fault that a test put in."));
+        match fault {
+            None => self.inner.commit(batch).await,
+            Some(Fault::Refuse) => Err(failed()),
+            Some(Fault::LoseAnswer) => self.inner.commit(batch).await.and(Err(failed())),
+            Some(Fault::Panic) => panic!("a fault that a test put in"),
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Orders and their life.
+
+use cartwright::ordering::{Status, TRANSITIONS};
+use http::Method;
+use serde_json::json;
+
+use crate::shop::TestShop;
+
+#[tokio::test]
+async fn an_order_goes_from_placed_to_returned() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    let order = shop.order("ann", &phone, 2).await;
+    for (status, stock) in [("PACKED", (5, 2, 3)), ("SHIPPED", (3, 0, 3)), ("DELIVERED", (3, 0, 3)), ("RETURNED", (3, 0, 3))] {
+        let moved = shop.transition(&order, status).await.expect(200);
+        assert_eq!(moved["status"], status);
+        shop.deliver().await;
+        assert_eq!(shop.stock(&phone).await, stock, "{status}");
+    }
+    assert_eq!(shop.ledger(&phone).await.1, (3, 3));
+}
+
+#[tokio::test]
+async fn cancelling_gives_stock_back_exactly_once() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    for before in [&[][..], &["PACKED"]] {
+        let order = shop.order("ann", &phone, 2).await;
+        for status in before {
+            shop.transition(&order, status).await.expect(200);
+        }
+        shop.transition(&order, "CANCELLED").await.expect(200);
+        let again = shop.transition(&order, "CANCELLED").await.expect(200);
+        assert_eq!(again["status"], "CANCELLED", "repeating a transition changes nothing");
+        shop.deliver().await;
+        assert_eq!(shop.stock(&phone).await, (5, 0, 5));
+    }
+    assert_eq!(shop.ledger(&phone).await.1, (5, 5));
+}
+
+#[tokio::test]
+async fn an_order_cancelled_before_its_stock_was_decided_takes_none() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    shop.fill("ann", &phone, 2).await;
+    let order = shop.checkout("ann").await;
+    let early = shop.transition(&order, "CANCELLED").await;
+    assert_eq!((early.status.as_u16(), early.code()), (503, "order_not_ready"), "its checkout is still on its way");
+    let received = shop.store.receive(cartwright::events::Queue::OrderQueue, 0).await.unwrap().unwrap();
+    cartwright::events::handle(&shop.app, received.queue, received.envelope.as_ref().unwrap()).await.unwrap();
+    shop.store.delete_message(&received).await.unwrap();
+    shop.transition(&order, "CANCELLED").await.expect(200);
+    shop.deliver().await;
+    assert_eq!(shop.status(&order).await, "CANCELLED", "the catalogue's late word does not bring it back");
+    assert_eq!(shop.stock(&phone).await, (5, 0, 5));
+}
+
+#[tokio::test]
+async fn every_step_that_the_table_does_not_have_is_refused() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 50).await;
+    let path_to = |status: Status| -> &[&str] {
+        match status {
+            Status::Placed | Status::Rejected => unreachable!("not reached by hand"),
+            Status::Confirmed => &[],
+            Status::Packed => &["PACKED"],
+            Status::Shipped => &["PACKED", "SHIPPED"],
+            Status::Delivered => &["PACKED", "SHIPPED", "DELIVERED"],
+            Status::Cancelled => &["CANCELLED"],
+            Status::Returned => &["PACKED", "SHIPPED", "DELIVERED", "RETURNED"],
+        }
+    };
+    let all = ["PLACED", "CONFIRMED", "REJECTED", "PACKED", "SHIPPED", "DELIVERED", "CANCELLED", "RETURNED"];
+    for from in [Status::Confirmed, Status::Packed, Status::Shipped, Status::Delivered, Status::Cancelled, Status::Returned] {
+        let order = shop.order("ann", &phone, 1).await;
+        for status in path_to(from) {
+            shop.transition(&order, status).await.expect(200);
+        }
+        shop.deliver().await;
+        for to in all {
+            let allowed = from.name() == to || TRANSITIONS.iter().any(|step| step.from == from && step.to.name() == to);
+            if allowed {
+                continue;
+            }
+            let refused = shop.transition(&order, to).await;
+            assert_eq!((refused.status.as_u16(), refused.code()), (409, "transition_forbidden"), "{from:?} → {to}");
+            assert_eq!(refused.body["nextStatuses"], serde_json::to_value(from.next_by_hand()).unwrap());
+            assert_eq!(shop.status(&order).await, from.name());
+        }
+    }
+    let bad = shop.transition("2T9lhYvBXfLmcUMmVP3eBPqHvZ8", "PACKED").await;
+    assert_eq!((bad.status.as_u16(), bad.code()), (404, "order_not_found"));
+    let order = shop.order("ann", &phone, 1).await;
+    assert_eq!(shop.transition(&order, "LOST").await.pointers(), ["/to"]);
+}
+
+#[tokio::test]
+async fn confirming_and_rejecting_are_not_done_by_hand() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 50).await;
+    shop.fill("ann", &phone, 1).await;
+    let order = shop.checkout("ann").await;
+    let received = shop.store.receive(cartwright::events::Queue::OrderQueue, 0).await.unwrap().unwrap();
+    cartwright::events::handle(&shop.app, received.queue, received.envelope.as_ref().unwrap()).await.unwrap();
+    shop.store.delete_message(&received).await.unwrap();
+    for to in ["CONFIRMED", "REJECTED"] {
+        let refused = shop.transition(&order, to).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (409, "transition_forbidden"));
+    }
+    shop.deliver().await;
+    assert_eq!(shop.status(&order).await, "CONFIRMED");
+}
+
+#[tokio::test]
+async fn a_transition_of_an_order_that_moved_meanwhile_is_refused() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    let order = shop.order("ann", &phone, 1).await;
+    let path = format!("/v1/orders/{order}");
+    let seen = shop.get(&path).await.header("etag").to_owned();
+    shop.transition(&order, "PACKED").await.expect(200);
+    let headers = [("content-type", "application/json"), ("if-match", seen.as_str())];
+    let late = shop.send(Method::POST, &format!("{path}/transitions"), &headers, r#"{"to":"CANCELLED"}"#).await;
+    assert_eq!((late.status.as_u16(), late.code()), (412, "precondition_failed"));
+    shop.deliver().await;
+}
+
+#[tokio::test]
+async fn orders_are_listed_newest_first_of_all_and_of_one_customer() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, None).await;
+    let mut placed = Vec::new();
+    for n in 0..33 {
+        placed.push((if n % 3 == 0 { "ann" } else { "bob" }, shop.order(if n % 3 == 0 { "ann" } else { "bob" }, &phone, 1).await));
+    }
+    placed.reverse();
+    let ids = |orders: Vec<serde_json::Value>| orders.iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let all: Vec<String> = placed.iter().map(|(_, id)| id.clone()).collect();
+    for limit in [1, 5, 33, 100] {
+        assert_eq!(ids(shop.all(&format!("/v1/orders?limit={limit}")).await), all, "pages of {limit}");
+    }
+    let anns: Vec<String> = placed.iter().filter(|(user, _)| *user == "ann").map(|(_, id)| id.clone()).collect();
+    assert_eq!(ids(shop.all("/v1/orders?customer=ANN&limit=4").await), anns);
+    assert_eq!(ids(shop.all("/v1/orders?customer=nobody").await), Vec::<String>::new());
+    let classic = shop.get("/order?limit=33").await.expect(200);
+    let classic: Vec<&str> = classic["body"].as_array().unwrap().iter().map(|order| order["orderId"].as_str().unwrap()).collect();
+    assert_eq!(classic, all);
+    let foreign = shop.get("/v1/orders?customer=ann&limit=4").await.body["nextCursor"].as_str().unwrap().to_owned();
+    let refused = shop.get(&format!("/v1/orders?cursor={foreign}")).await;
+    assert_eq!((refused.status.as_u16(), refused.pointers()), (400, vec!["?cursor"]), "a cursor is good for its own list");
+}
+
+#[tokio::test]
+async fn unknown_orders_and_users_are_told_apart_from_empty_ones() {
+    let shop = TestShop::new().await;
+    assert_eq!(shop.get("/order/nobody").await.expect(200)["body"], json!([]));
+    assert_eq!(shop.get("/v1/orders/not-an-id").await.code(), "order_not_found");
+    assert_eq!(shop.get("/order/a%23b").await.code(), "invalid_user_name");
+    assert_eq!(shop.get("/order/ann?orderDate=yesterday").await.pointers(), ["?orderDate"]);
+    assert_eq!(shop.get("/v1/orders?customer=a%23b").await.pointers(), ["?customer"]);
+}

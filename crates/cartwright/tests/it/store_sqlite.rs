@@ -1,0 +1,170 @@
+//! The store on SQLite keeps the port's contract, and what it adds to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cartwright::app::Clock;
+use cartwright::events::Queue;
+use cartwright::local::sqlite::{FILE_NAME, OpenError, SqliteStore};
+use cartwright::store::{Batch, Expect, Partition, Store, Table, Write, conformance};
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::shop::{TestClock, TestShop};
+
+fn open(folder: &std::path::Path) -> Result<Arc<SqliteStore>, OpenError> {
+    SqliteStore::open(folder, Arc::new(TestClock::new()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_the_contract_of_the_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    conformance::run(store.clone(), "first").await;
+    conformance::run(store.clone(), "second").await;
+    store.close().await;
+    conformance::run(open(folder.path()).unwrap(), "after reopening").await;
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = Partition::new(Table::Catalog, "P").key("A");
+    let store = open(folder.path()).unwrap();
+    let mut batch = Batch::new(Table::Catalog);
+    batch.put(key.clone(), Expect::Absent, &json!({"n": 1})).unwrap();
+    store.commit(batch).await.unwrap();
+    store.close().await;
+    assert!(store.commit(Batch { events: vec![], ..deletion(&key) }).await.is_err(), "a closed store takes nothing");
+    drop(store);
+    let store = open(folder.path()).unwrap();
+    assert_eq!(store.get(&key).await.unwrap().unwrap().version, 1);
+}
+
+fn deletion(key: &cartwright::store::Key) -> Batch {
+    let mut batch = Batch::new(key.table);
+    batch.delete(key.clone(), Expect::Anything);
+    batch
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cache_never_shows_an_old_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let partition = Partition::new(Table::Basket, "CACHE");
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let key = partition.key(format!("K{n}"));
+        let (writer, reader, read_key) = (store.clone(), store.clone(), key.clone());
+        let written = tasks.spawn(async move {
+            for n in 1..100 {
+                let found = writer.get(&key).await.unwrap();
+                let expect = found.map_or(Expect::Absent, |doc| Expect::Version(doc.version));
+                let mut batch = Batch::new(Table::Basket);
+                batch.put(key.clone(), expect, &json!({"n": n})).unwrap();
+                writer.commit(batch).await.unwrap();
+                assert_eq!(read_n(&writer, &key).await, Some(n), "what was acknowledged is read at once");
+                if n % 10 == 0 {
+                    writer.commit(deletion(&key)).await.unwrap();
+                    assert_eq!(read_n(&writer, &key).await, None, "and so is what was deleted");
+                }
+            }
+        });
+        tasks.spawn(async move {
+            let mut last = 0;
+            while !written.is_finished() {
+                let n = read_n(&reader, &read_key).await.unwrap_or(last);
+                assert!(n >= last, "a reader never goes back in time: {n} after {last}");
+                last = n;
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+}
+
+async fn read_n(store: &SqliteStore, key: &cartwright::store::Key) -> Option<i64> {
+    let docs = store.get_many(std::slice::from_ref(key)).await.unwrap();
+    docs[0].as_ref().map(|doc| doc.parse_owned::<serde_json::Value>().unwrap()["n"].as_i64().unwrap())
+}
+
+#[tokio::test]
+async fn documents_whose_time_is_over_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(TestClock::new());
+    let store = SqliteStore::open(folder.path(), clock.clone()).unwrap();
+    let partition = Partition::new(Table::Basket, "EXPIRES");
+    for (sk, hours) in [("SOON", 1), ("LATER", 3)] {
+        let expires_at = Some(clock.now() + jiff::SignedDuration::from_hours(hours));
+        let mut batch = Batch::new(Table::Basket);
+        batch.writes.push(Write::Put { key: partition.key(sk), expect: Expect::Absent, body: r#"{"n":1}"#.into(), expires_at });
+        store.commit(batch).await.unwrap();
+    }
+    assert_eq!(store.remove_expired().await.unwrap(), 0);
+    clock.advance(Duration::from_secs(2 * 3600));
+    assert_eq!(store.remove_expired().await.unwrap(), 1);
+    assert!(store.get(&partition.key("SOON")).await.unwrap().is_none());
+    assert!(store.get(&partition.key("LATER")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_folder_in_use_a_foreign_file_and_a_newer_schema_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    assert!(matches!(open(folder.path()), Err(OpenError::InUse { .. })));
+    store.close().await;
+    drop(store);
+    let file = folder.path().join(FILE_NAME);
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let newer = open(folder.path()).err().unwrap().to_string();
+    assert!(newer.contains("newer Cartwright (schema 99"), "{newer}");
+
+    let foreign = tempfile::tempdir().unwrap();
+    Connection::open(foreign.path().join(FILE_NAME)).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    let foreign = open(foreign.path()).err().unwrap().to_string();
+    assert!(foreign.contains("another program"), "{foreign}");
+
+    let damaged = tempfile::tempdir().unwrap();
+    std::fs::write(damaged.path().join(FILE_NAME), "this is no database, it is a text").unwrap();
+    assert!(matches!(open(damaged.path()), Err(OpenError::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn the_views_show_the_shop_to_sqlite_tools() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 9_999, 5).await;
+    let order = shop.order("ann", &phone, 2).await;
+    shop.fill("bob", &phone, 1).await;
+    let file = Connection::open(shop.folder.join(FILE_NAME)).unwrap();
+    let one = |sql: &str| file.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(one("SELECT name || ' ' || price_minor || ' ' || on_hand || ' ' || available FROM products"), "phone 9999 5 3");
+    assert_eq!(one("SELECT id || ' ' || customer || ' ' || status || ' ' || total_minor FROM orders"), format!("{order} ann CONFIRMED 19998"));
+    assert_eq!(one("SELECT order_id || ' ' || quantity FROM order_lines"), format!("{order} 2"));
+    assert_eq!(one("SELECT user_name || ' ' || lines FROM baskets"), "bob 1");
+    assert_eq!(one("SELECT group_concat(kind) FROM (SELECT kind FROM stock_movements WHERE product_id IS NOT NULL ORDER BY at)"), "received,reserved");
+}
+
+#[tokio::test]
+async fn messages_wait_in_the_file_when_memory_is_full_and_come_in_order() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, None).await;
+    const MESSAGES: usize = 2_500;
+    for from in (0..MESSAGES).step_by(100) {
+        let mut batch = Batch::new(Table::Ordering);
+        for n in from..from + 100 {
+            let detail = json!({"userName": format!("u{n:04}"), "items": [{"productId": phone, "productName": "p", "quantity": 1, "price": 1}]});
+            batch.emit(shop.event("CheckoutBasket", detail));
+        }
+        shop.store.commit(batch).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    while let Some(received) = shop.store.receive(Queue::OrderQueue, 0).await.unwrap() {
+        let user = received.envelope.clone().unwrap().detail.get().to_owned();
+        seen.push(user[user.find("u").unwrap()..].to_owned());
+        shop.store.delete_message(&received).await.unwrap();
+    }
+    assert_eq!(seen.len(), MESSAGES);
+    assert!(seen.is_sorted(), "in the order of their commits");
+}
