@@ -103,7 +103,6 @@ fn main() -> ExitCode {
 
 /// How long everything takes, and where the progress is shown.
 struct Plan {
-    quick: bool,
     /// Alternating rounds of two that are compared.
     rounds: usize,
     /// One such round.
@@ -120,7 +119,7 @@ impl Plan {
         let style = ProgressStyle::with_template("{msg:44} {bar:30} {pos}/{len} {elapsed}")?;
         let (rounds, round, phase) =
             if quick { (3, times(200, 400), times(300, 800)) } else { (5, times(500, 2000), times(1000, 5000)) };
-        Ok(Plan { quick, rounds, round, phase, progress: ProgressBar::new(0).with_style(style) })
+        Ok(Plan { rounds, round, phase, progress: ProgressBar::new(0).with_style(style) })
     }
 
     /// Announces so many steps more.

@@ -141,7 +141,8 @@ pub enum Queue {
 
 impl Queue {
     /// Every queue. Their numbers in the SQLite file are their places here: add at the end.
-    pub const ALL: [Queue; 4] = [Queue::OrderQueue, Queue::StockQueue, Queue::OrderStatusQueue, Queue::StockLedgerQueue];
+    pub const ALL: [Queue; 4] =
+        [Queue::OrderQueue, Queue::StockQueue, Queue::OrderStatusQueue, Queue::StockLedgerQueue];
 
     /// The queue's name.
     pub fn name(self) -> &'static str {
@@ -172,7 +173,9 @@ pub fn queues_of(source: &str, detail_type: &str) -> &'static [Queue] {
 pub async fn handle(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
     let app = app.for_message(message);
     match (queue, Event::parse(message)?) {
-        (Queue::OrderQueue, Event::CheckoutBasket(checkout)) => ordering::on_checkout_basket(&app, message, checkout).await,
+        (Queue::OrderQueue, Event::CheckoutBasket(checkout)) => {
+            ordering::on_checkout_basket(&app, message, checkout).await
+        }
         (Queue::StockQueue, Event::OrderPlaced(order)) => catalog::on_order_placed(&app, message, order).await,
         (Queue::StockQueue, Event::OrderCancelled(order)) => catalog::on_order_cancelled(&app, message, order).await,
         (Queue::StockQueue, Event::OrderShipped(order)) => catalog::on_order_shipped(&app, message, order).await,
@@ -189,7 +192,12 @@ pub async fn handle(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
 fn parse_detail<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Result<T> {
     let mut json = serde_json::Deserializer::from_str(envelope.detail.get());
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let message = format!("The detail of {} is not what it promises: at {}: {}", envelope.detail_type, error.path(), error.inner());
+        let message = format!(
+            "The detail of {} is not what it promises: at {}: {}",
+            envelope.detail_type,
+            error.path(),
+            error.inner()
+        );
         Error::new(Kind::Unprocessable, "malformed_event", message)
     })
 }

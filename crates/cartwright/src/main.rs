@@ -25,7 +25,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// A commerce back end in one binary: catalogue and stock, baskets, checkout, orders.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true, after_help = "\
+#[command(
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Start a shop with two hundred demo products, and look around:
 
   cartwright serve --demo
@@ -33,7 +36,8 @@ Start a shop with two hundred demo products, and look around:
   open http://127.0.0.1:8080/docs
 
 Everything a shop knows is in its data folder, in one SQLite file; copy the folder while the server is stopped to back it up.
-Every option can also be set by the environment variable named beside it.")]
+Every option can also be set by the environment variable named beside it."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

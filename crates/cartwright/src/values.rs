@@ -383,9 +383,9 @@ impl Email {
 impl TryFrom<String> for Email {
     type Error = Invalid;
     fn try_from(text: String) -> Result<Self, Invalid> {
-        let both_sides = text.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
-        });
+        let both_sides = text
+            .split_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
         if !both_sides || text.len() > 254 || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(invalid("must be an e-mail address"));
         }
@@ -570,7 +570,9 @@ mod tests {
         ] {
             assert_eq!(minor(text), Ok(expected), "{text}");
         }
-        for text in ["0.001", "1.005", "10000000000.01", "1e20", "1e21", "", ".", "1.", ".5", "abc", "1e", "--1", "\"1\""] {
+        for text in
+            ["0.001", "1.005", "10000000000.01", "1e20", "1e21", "", ".", "1.", ".5", "abc", "1e", "--1", "\"1\""]
+        {
             assert!(minor(text).is_err(), "{text}");
         }
     }

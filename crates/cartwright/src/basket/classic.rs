@@ -41,7 +41,10 @@ impl From<&Line> for ClassicItem {
 impl From<VersionedBasket> for ClassicBasket {
     fn from(versioned: VersionedBasket) -> Self {
         let basket = &*versioned.basket;
-        ClassicBasket { user_name: basket.user_name.clone(), items: basket.lines.iter().map(ClassicItem::from).collect() }
+        ClassicBasket {
+            user_name: basket.user_name.clone(),
+            items: basket.lines.iter().map(ClassicItem::from).collect(),
+        }
     }
 }
 
@@ -91,19 +94,31 @@ pub(crate) async fn list_baskets(app: App, list: List) -> Result<Reply<200, Clas
     Ok(Classic::page("GET", &list, listing, ClassicBasket::from))
 }
 
-pub(crate) async fn get_basket(app: App, Segment(user): Segment<Username>) -> Result<Reply<200, Classic<ClassicBasket>>> {
+pub(crate) async fn get_basket(
+    app: App,
+    Segment(user): Segment<Username>,
+) -> Result<Reply<200, Classic<ClassicBasket>>> {
     Ok(Classic::reply("GET", ops::get_basket(&app, &user).await?.into()))
 }
 
-pub(crate) async fn replace_basket(app: App, if_match: IfMatch, post: Post<ClassicReplaceBasket>) -> Result<Reply<200, Classic<ClassicBasket>>> {
+pub(crate) async fn replace_basket(
+    app: App,
+    if_match: IfMatch,
+    post: Post<ClassicReplaceBasket>,
+) -> Result<Reply<200, Classic<ClassicBasket>>> {
     let ClassicReplaceBasket { user_name, items } = post.body;
-    let request = |line: ClassicLine| LineRequest { product_id: line.product_id, quantity: line.quantity, color: line.color };
+    let request =
+        |line: ClassicLine| LineRequest { product_id: line.product_id, quantity: line.quantity, color: line.color };
     let requests: Vec<LineRequest> = items.into_iter().map(request).collect();
     let basket = ops::replace_basket(&app, &post.once, &user_name, &if_match, &requests).await?;
     Ok(Classic::reply("POST", basket.into()))
 }
 
-pub(crate) async fn delete_basket(app: App, Segment(user): Segment<Username>, if_match: IfMatch) -> Result<Reply<200, Classic<Nothing>>> {
+pub(crate) async fn delete_basket(
+    app: App,
+    Segment(user): Segment<Username>,
+    if_match: IfMatch,
+) -> Result<Reply<200, Classic<Nothing>>> {
     ops::delete_basket(&app, &user, &if_match).await?;
     Ok(Classic::reply("DELETE", Nothing {}))
 }

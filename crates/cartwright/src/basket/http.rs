@@ -104,7 +104,12 @@ pub(crate) async fn get_basket(app: App, Segment(user): Segment<Username>) -> Re
     reply(&app, ops::get_basket(&app, &user).await?)
 }
 
-pub(crate) async fn replace_basket(app: App, Segment(user): Segment<Username>, if_match: IfMatch, Put(body): Put<ReplaceBasket>) -> Result<Reply<200, BasketView>> {
+pub(crate) async fn replace_basket(
+    app: App,
+    Segment(user): Segment<Username>,
+    if_match: IfMatch,
+    Put(body): Put<ReplaceBasket>,
+) -> Result<Reply<200, BasketView>> {
     reply(&app, ops::replace_basket(&app, &Once::unkeyed(), &user, &if_match, &body.items).await?)
 }
 
@@ -113,24 +118,45 @@ pub(crate) async fn delete_basket(app: App, Segment(user): Segment<Username>, if
     Ok(NoContent)
 }
 
-pub(crate) async fn add_line(app: App, Segment(user): Segment<Username>, if_match: IfMatch, post: Post<LineRequest>) -> Result<Reply<200, BasketView>> {
+pub(crate) async fn add_line(
+    app: App,
+    Segment(user): Segment<Username>,
+    if_match: IfMatch,
+    post: Post<LineRequest>,
+) -> Result<Reply<200, BasketView>> {
     reply(&app, ops::put_basket_line(&app, &post.once, &user, &if_match, &post.body, Merge::Add).await?)
 }
 
-pub(crate) async fn set_line(app: App, Segment((user, product_id)): Segment<(Username, ProductId)>, if_match: IfMatch, Put(body): Put<SetLine>) -> Result<Reply<200, BasketView>> {
+pub(crate) async fn set_line(
+    app: App,
+    Segment((user, product_id)): Segment<(Username, ProductId)>,
+    if_match: IfMatch,
+    Put(body): Put<SetLine>,
+) -> Result<Reply<200, BasketView>> {
     let request = LineRequest { product_id, quantity: body.quantity, color: body.color };
     reply(&app, ops::put_basket_line(&app, &Once::unkeyed(), &user, &if_match, &request, Merge::Replace).await?)
 }
 
-pub(crate) async fn remove_line(app: App, Segment((user, product_id)): Segment<(Username, ProductId)>, Params(params): Params<LineParams>, if_match: IfMatch) -> Result<Reply<200, BasketView>> {
+pub(crate) async fn remove_line(
+    app: App,
+    Segment((user, product_id)): Segment<(Username, ProductId)>,
+    Params(params): Params<LineParams>,
+    if_match: IfMatch,
+) -> Result<Reply<200, BasketView>> {
     let color = params.color.map(Color::try_from).transpose().map_err(|why| Error::field("?color", why))?;
     reply(&app, ops::remove_basket_line(&app, &user, &if_match, product_id, color.as_ref()).await?)
 }
 
-pub(crate) async fn checkout(app: App, Segment(user): Segment<Username>, post: Post<Checkout>) -> Result<Reply<202, AcceptedView>> {
+pub(crate) async fn checkout(
+    app: App,
+    Segment(user): Segment<Username>,
+    post: Post<Checkout>,
+) -> Result<Reply<202, AcceptedView>> {
     let Checkout { expected_total, contact, payment } = post.body;
     let request = CheckoutRequest {
-        expected_total: expected_total.map(|total| ops::in_currency(&app, total, "/expectedTotal/currency")).transpose()?,
+        expected_total: expected_total
+            .map(|total| ops::in_currency(&app, total, "/expectedTotal/currency"))
+            .transpose()?,
         contact,
         payment_method: payment.method,
         card_last4: payment.card_number.and_then(|number| CardLast4::of_card(number.as_str())),

@@ -161,7 +161,8 @@ impl CheckoutItem {
     /// # Errors
     /// `malformed_event` for a price the currency does not have.
     pub fn line(&self, currency: Currency) -> Result<Line> {
-        let malformed = |why| Error::new(Kind::Unprocessable, "malformed_event", format!("A checkout has a price that {why}."));
+        let malformed =
+            |why| Error::new(Kind::Unprocessable, "malformed_event", format!("A checkout has a price that {why}."));
         Ok(Line {
             product_id: self.product_id,
             name: self.product_name.clone(),
@@ -199,7 +200,11 @@ pub fn total_of<'a>(lines: impl IntoIterator<Item = &'a Line>, currency: Currenc
 /// # Errors
 /// `product_unknown` (422) naming every product the catalogue does not have; `basket_full` beyond [`MAX_LINES`];
 /// `invalid_request` when a line grows beyond the largest quantity.
-pub fn price_lines(requests: &[LineRequest], products: &[Option<Arc<Product>>], pointer: impl Fn(usize) -> String) -> Result<Vec<Line>> {
+pub fn price_lines(
+    requests: &[LineRequest],
+    products: &[Option<Arc<Product>>],
+    pointer: impl Fn(usize) -> String,
+) -> Result<Vec<Line>> {
     let mut lines: Vec<Line> = Vec::with_capacity(requests.len());
     let mut unknown = Vec::new();
     for (at, (request, product)) in requests.iter().zip(products).enumerate() {
@@ -248,7 +253,11 @@ pub fn put_line(lines: &mut Vec<Line>, line: Line, merge: Merge) -> Result<()> {
             lines[at] = Line { quantity, ..line };
         }
         None if lines.len() >= MAX_LINES => {
-            return Err(Error::new(Kind::Conflict, "basket_full", format!("A basket holds at most {MAX_LINES} lines.")));
+            return Err(Error::new(
+                Kind::Conflict,
+                "basket_full",
+                format!("A basket holds at most {MAX_LINES} lines."),
+            ));
         }
         None => lines.push(line),
     }
@@ -260,7 +269,12 @@ pub fn put_line(lines: &mut Vec<Line>, line: Line, merge: Merge) -> Result<()> {
 /// # Errors
 /// `basket_empty` (409); `product_gone` (409) naming each product that left the catalogue; `price_changed` (409) with both
 /// totals when what the buyer agreed to is not what it costs now.
-pub fn settle(basket: &Basket, products: &[Option<Arc<Product>>], expected: Option<Money>, currency: Currency) -> Result<(Vec<Line>, Money)> {
+pub fn settle(
+    basket: &Basket,
+    products: &[Option<Arc<Product>>],
+    expected: Option<Money>,
+    currency: Currency,
+) -> Result<(Vec<Line>, Money)> {
     if basket.lines.is_empty() {
         return Err(Error::new(Kind::Conflict, "basket_empty", "There is nothing in the basket."));
     }
@@ -282,7 +296,8 @@ pub fn settle(basket: &Basket, products: &[Option<Arc<Product>>], expected: Opti
         None => total_of(&basket.lines, currency)?,
     };
     if total != expected {
-        let message = format!("The total is now {total}, not {expected}. Check out again with the new total to accept it.");
+        let message =
+            format!("The total is now {total}, not {expected}. Check out again with the new total to accept it.");
         let error = Error::new(Kind::Conflict, "price_changed", message);
         return Err(error.with("expectedTotal", expected).with("currentTotal", total));
     }

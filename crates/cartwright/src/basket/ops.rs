@@ -6,7 +6,10 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::store::{self, Checkout};
-use super::{Basket, CheckoutBasket, CheckoutItem, CheckoutRequest, Color, LineRequest, MAX_LINES, Merge, price_lines, put_line, settle};
+use super::{
+    Basket, CheckoutBasket, CheckoutItem, CheckoutRequest, Color, LineRequest, MAX_LINES, Merge, price_lines, put_line,
+    settle,
+};
 use crate::app::App;
 use crate::catalog;
 use crate::error::{Error, Result};
@@ -77,7 +80,13 @@ pub async fn list_baskets(app: &App, list: &List) -> Result<Listing<VersionedBas
 ///
 /// # Errors
 /// `product_unknown`, `basket_full`, `precondition_failed`, `invalid_request`.
-pub async fn replace_basket(app: &App, once: &Once, user: &Username, if_match: &IfMatch, requests: &[LineRequest]) -> Result<VersionedBasket> {
+pub async fn replace_basket(
+    app: &App,
+    once: &Once,
+    user: &Username,
+    if_match: &IfMatch,
+    requests: &[LineRequest],
+) -> Result<VersionedBasket> {
     if requests.len() > MAX_LINES {
         return Err(Error::field("/items", format!("must have at most {MAX_LINES} items")));
     }
@@ -92,7 +101,14 @@ pub async fn replace_basket(app: &App, once: &Once, user: &Username, if_match: &
 ///
 /// # Errors
 /// As [`replace_basket`].
-pub async fn put_basket_line(app: &App, once: &Once, user: &Username, if_match: &IfMatch, request: &LineRequest, merge: Merge) -> Result<VersionedBasket> {
+pub async fn put_basket_line(
+    app: &App,
+    once: &Once,
+    user: &Username,
+    if_match: &IfMatch,
+    request: &LineRequest,
+    merge: Merge,
+) -> Result<VersionedBasket> {
     change_basket(app, once, user, if_match, |before: Option<Arc<Basket>>| async move {
         let products = catalog::quote(app, &[request.product_id]).await?;
         let mut lines = before.map_or_else(Vec::new, |basket| basket.lines.clone());
@@ -108,7 +124,13 @@ pub async fn put_basket_line(app: &App, once: &Once, user: &Username, if_match: 
 ///
 /// # Errors
 /// `basket_not_found`, `line_not_found`, `precondition_failed`.
-pub async fn remove_basket_line(app: &App, user: &Username, if_match: &IfMatch, id: ProductId, color: Option<&Color>) -> Result<VersionedBasket> {
+pub async fn remove_basket_line(
+    app: &App,
+    user: &Username,
+    if_match: &IfMatch,
+    id: ProductId,
+    color: Option<&Color>,
+) -> Result<VersionedBasket> {
     change_basket(app, &Once::unkeyed(), user, if_match, |before: Option<Arc<Basket>>| async move {
         let mut lines = before.ok_or_else(no_such_basket)?.lines.clone();
         let count = lines.len();
@@ -137,7 +159,13 @@ pub async fn delete_basket(app: &App, user: &Username, if_match: &IfMatch) -> Re
 }
 
 /// Loads a basket, lets `decide` say what its lines are to be, and writes it.
-async fn change_basket<F, Lines>(app: &App, once: &Once, user: &Username, if_match: &IfMatch, decide: F) -> Result<VersionedBasket>
+async fn change_basket<F, Lines>(
+    app: &App,
+    once: &Once,
+    user: &Username,
+    if_match: &IfMatch,
+    decide: F,
+) -> Result<VersionedBasket>
 where
     F: Fn(Option<Arc<Basket>>) -> Lines,
     Lines: Future<Output = Result<Vec<super::Line>>>,

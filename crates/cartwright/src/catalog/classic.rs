@@ -90,13 +90,21 @@ pub enum OneOrList {
     List(Vec<ClassicProduct>),
 }
 
-pub(crate) async fn list_products(app: App, Params(filter): Params<ProductFilter>, list: List) -> Result<Reply<200, Classic<Vec<ClassicProduct>>>> {
+pub(crate) async fn list_products(
+    app: App,
+    Params(filter): Params<ProductFilter>,
+    list: List,
+) -> Result<Reply<200, Classic<Vec<ClassicProduct>>>> {
     let category = filter.category.map(category_of).transpose()?.flatten();
     let listing = ops::list_products(&app, category.as_ref(), &list).await?;
     Ok(Classic::page("GET", &list, listing, ClassicProduct::from))
 }
 
-pub(crate) async fn get_product(app: App, Segment(id): Segment<ProductId>, Params(params): Params<ClassicProductParams>) -> Result<Reply<200, Classic<OneOrList>>> {
+pub(crate) async fn get_product(
+    app: App,
+    Segment(id): Segment<ProductId>,
+    Params(params): Params<ClassicProductParams>,
+) -> Result<Reply<200, Classic<OneOrList>>> {
     let product = ops::get_product(&app, id).await?;
     let body = match params.category {
         None => OneOrList::One(product.into()),
@@ -106,7 +114,10 @@ pub(crate) async fn get_product(app: App, Segment(id): Segment<ProductId>, Param
     Ok(Classic::reply("GET", body))
 }
 
-pub(crate) async fn create_product(app: App, post: Post<ClassicCreateProduct>) -> Result<Reply<200, Classic<ClassicProduct>>> {
+pub(crate) async fn create_product(
+    app: App,
+    post: Post<ClassicCreateProduct>,
+) -> Result<Reply<200, Classic<ClassicProduct>>> {
     let price = price(&app, &post.body.price)?;
     let ClassicCreateProduct { name, description, image_file, category, stock, .. } = post.body;
     let new = NewProduct { id: None, name, description, image_file, category, price, stock };
@@ -114,7 +125,12 @@ pub(crate) async fn create_product(app: App, post: Post<ClassicCreateProduct>) -
     Ok(Classic::reply("POST", created.into()))
 }
 
-pub(crate) async fn update_product(app: App, Segment(id): Segment<ProductId>, if_match: IfMatch, Put(body): Put<ClassicUpdateProduct>) -> Result<Reply<200, Classic<ClassicProduct>>> {
+pub(crate) async fn update_product(
+    app: App,
+    Segment(id): Segment<ProductId>,
+    if_match: IfMatch,
+    Put(body): Put<ClassicUpdateProduct>,
+) -> Result<Reply<200, Classic<ClassicProduct>>> {
     let price = body.price.as_ref().map(|text| price(&app, text)).transpose()?;
     let ClassicUpdateProduct { name, description, image_file, category, stock, .. } = body;
     let patch = ProductPatch { name, description, image_file, category, price, available: stock };
@@ -122,7 +138,11 @@ pub(crate) async fn update_product(app: App, Segment(id): Segment<ProductId>, if
     Ok(Classic::reply("PUT", updated.into()))
 }
 
-pub(crate) async fn delete_product(app: App, Segment(id): Segment<ProductId>, if_match: IfMatch) -> Result<Reply<200, Classic<Nothing>>> {
+pub(crate) async fn delete_product(
+    app: App,
+    Segment(id): Segment<ProductId>,
+    if_match: IfMatch,
+) -> Result<Reply<200, Classic<Nothing>>> {
     ops::delete_product(&app, id, &if_match).await?;
     Ok(Classic::reply("DELETE", Nothing {}))
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::store::{self, Alert};
-use super::{Demand, Hold, Movement, MovementKind, Offer, Reservation, ReservationState, Stock, StockChange, StockLevel, StockMoved, StockRejected, StockReserved, reserve};
+use super::{
+    Demand, Hold, Movement, MovementKind, Offer, Reservation, ReservationState, Stock, StockChange, StockLevel,
+    StockMoved, StockRejected, StockReserved, reserve,
+};
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::events::{Envelope, Event};
@@ -60,7 +63,8 @@ pub async fn on_order_cancelled(app: &App, _message: &Envelope, order: OrderFact
         let tracked = still_tracked(app, &holds).await?;
         for hold in &tracked {
             let by = i64::from(hold.quantity);
-            batch.adjust(store::stock_key(hold.product_id), vec![Adjustment { field: "available", by, at_least: None }]);
+            batch
+                .adjust(store::stock_key(hold.product_id), vec![Adjustment { field: "available", by, at_least: None }]);
         }
         emit_moved(app, &mut batch, &order, MovementKind::Released, &tracked);
         let released = Reservation { state: ReservationState::Released, holds };
@@ -131,7 +135,11 @@ pub async fn on_stock_moved(app: &App, message: &Envelope, moved: StockMoved) ->
                     let level = StockLevel { product_id: id, available };
                     batch.check(keys[1].clone(), Expect::Version(stock_doc.version));
                     batch.put(keys[2].clone(), expect, &Alert { depleted })?;
-                    batch.emit(app.envelope(&if depleted { Event::StockDepleted(level) } else { Event::StockReplenished(level) }));
+                    batch.emit(app.envelope(&if depleted {
+                        Event::StockDepleted(level)
+                    } else {
+                        Event::StockReplenished(level)
+                    }));
                 }
             }
             Ok(Change { batch, result: () })

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ops::{self, StockedProduct};
-use super::{Category, Description, ImageFile, Movement, MovementKind, NewProduct, Note, Product, ProductName, ProductPatch, Stock, StockCount};
+use super::{
+    Category, Description, ImageFile, Movement, MovementKind, NewProduct, Note, Product, ProductName, ProductPatch,
+    Stock, StockCount,
+};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{IfMatch, Items, List, NoContent, Params, Post, Put, Reply, Segment};
@@ -121,7 +124,11 @@ pub(super) fn category_of(text: String) -> Result<Option<Category>> {
     Ok(Some(category).filter(|category| !category.as_str().is_empty()))
 }
 
-pub(crate) async fn list_products(app: App, Params(filter): Params<ProductFilter>, list: List) -> Result<Reply<200, Items<ProductView>>> {
+pub(crate) async fn list_products(
+    app: App,
+    Params(filter): Params<ProductFilter>,
+    list: List,
+) -> Result<Reply<200, Items<ProductView>>> {
     let category = filter.category.map(category_of).transpose()?.flatten();
     let listing = ops::list_products(&app, category.as_ref(), &list).await?;
     Ok(Reply::page(&list, listing, ProductView::from))
@@ -139,7 +146,12 @@ pub(crate) async fn get_product(app: App, Segment(id): Segment<ProductId>) -> Re
     ops::get_product(&app, id).await.map(reply)
 }
 
-pub(crate) async fn patch_product(app: App, Segment(id): Segment<ProductId>, if_match: IfMatch, Put(patch): Put<PatchProduct>) -> Result<Reply<200, ProductView>> {
+pub(crate) async fn patch_product(
+    app: App,
+    Segment(id): Segment<ProductId>,
+    if_match: IfMatch,
+    Put(patch): Put<PatchProduct>,
+) -> Result<Reply<200, ProductView>> {
     let PatchProduct { name, description, image_file, category, price } = patch;
     let patch = ProductPatch { name, description, image_file, category, price, available: None };
     ops::update_product(&app, id, &if_match, patch).await.map(reply)
@@ -154,21 +166,36 @@ pub(crate) async fn get_stock(app: App, Segment(id): Segment<ProductId>) -> Resu
     ops::get_product(&app, id).await.and_then(stock_reply)
 }
 
-pub(crate) async fn count_stock(app: App, Segment(id): Segment<ProductId>, if_match: IfMatch, Put(body): Put<CountStock>) -> Result<Reply<200, StockView>> {
+pub(crate) async fn count_stock(
+    app: App,
+    Segment(id): Segment<ProductId>,
+    if_match: IfMatch,
+    Put(body): Put<CountStock>,
+) -> Result<Reply<200, StockView>> {
     ops::count_stock(&app, id, &if_match, body.on_hand, body.note).await.and_then(stock_reply)
 }
 
 fn stock_reply(stocked: StockedProduct) -> Result<Reply<200, StockView>> {
-    let stock = stocked.stock.ok_or_else(|| Error::not_found("stock_not_tracked", "stock: it is not tracked for this product"))?;
+    let stock = stocked
+        .stock
+        .ok_or_else(|| Error::not_found("stock_not_tracked", "stock: it is not tracked for this product"))?;
     Ok(Reply::new(StockView::from(stock)).etag(stocked.etag()))
 }
 
-pub(crate) async fn list_movements(app: App, Segment(id): Segment<ProductId>, list: List) -> Result<Reply<200, Items<Arc<Movement>>>> {
+pub(crate) async fn list_movements(
+    app: App,
+    Segment(id): Segment<ProductId>,
+    list: List,
+) -> Result<Reply<200, Items<Movement>>> {
     let listing = ops::list_movements(&app, id, &list).await?;
-    Ok(Reply::page(&list, listing, |movement| movement))
+    Ok(Reply::page(&list, listing, Arc::unwrap_or_clone))
 }
 
-pub(crate) async fn move_stock(app: App, Segment(id): Segment<ProductId>, post: Post<MoveStock>) -> Result<Reply<201, Movement>> {
+pub(crate) async fn move_stock(
+    app: App,
+    Segment(id): Segment<ProductId>,
+    post: Post<MoveStock>,
+) -> Result<Reply<201, Movement>> {
     let MoveStock { kind, quantity, note } = post.body;
     let quantity = i64::from(quantity.get());
     let (kind, by) = match kind {

@@ -137,7 +137,11 @@ impl StockCount {
 impl TryFrom<i64> for StockCount {
     type Error = String;
     fn try_from(count: i64) -> Result<Self, String> {
-        if (0..=MAX_STOCK).contains(&count) { Ok(StockCount(count)) } else { Err(format!("must be a whole number from 0 to {MAX_STOCK}")) }
+        if (0..=MAX_STOCK).contains(&count) {
+            Ok(StockCount(count))
+        } else {
+            Err(format!("must be a whole number from 0 to {MAX_STOCK}"))
+        }
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::store::{self, Found, IndexEntry};
-use super::{Category, Movement, MovementKind, NewProduct, Note, Product, ProductPatch, Stock, StockChange, StockCount, StockMoved};
+use super::{
+    Category, Movement, MovementKind, NewProduct, Note, Product, ProductPatch, Stock, StockChange, StockCount,
+    StockMoved,
+};
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::events::Event;
@@ -140,7 +143,12 @@ fn index_category(batch: &mut Batch, product: &Product) -> Result<()> {
 ///
 /// # Errors
 /// `product_not_found`, `precondition_failed`, `stock_reserved`, `invalid_request` for an empty patch or a bad price.
-pub async fn update_product(app: &App, id: ProductId, if_match: &IfMatch, patch: ProductPatch) -> Result<StockedProduct> {
+pub async fn update_product(
+    app: &App,
+    id: ProductId,
+    if_match: &IfMatch,
+    patch: ProductPatch,
+) -> Result<StockedProduct> {
     if !patch.touches_product() && patch.available.is_none() {
         return Err(Error::field("", "must name at least one field to change"));
     }
@@ -197,7 +205,13 @@ pub async fn delete_product(app: &App, id: ProductId, if_match: &IfMatch) -> Res
 ///
 /// # Errors
 /// `product_not_found`, `precondition_failed`, `stock_reserved` when orders hold more than were counted.
-pub async fn count_stock(app: &App, id: ProductId, if_match: &IfMatch, count: StockCount, note: Option<Note>) -> Result<StockedProduct> {
+pub async fn count_stock(
+    app: &App,
+    id: ProductId,
+    if_match: &IfMatch,
+    count: StockCount,
+    note: Option<Note>,
+) -> Result<StockedProduct> {
     transact(app, &Once::unkeyed(), Table::Catalog, || async {
         let found = store::find_product(&*app.store, id).await?.ok_or_else(no_such_product)?;
         let mut after = StockedProduct::from(found);
@@ -213,7 +227,14 @@ pub async fn count_stock(app: &App, id: ProductId, if_match: &IfMatch, count: St
 ///
 /// # Errors
 /// `product_not_found`, `stock_not_tracked`, `stock_reserved`, `stock_too_large`.
-pub async fn move_stock(app: &App, once: &Once, id: ProductId, kind: MovementKind, by: i64, note: Option<Note>) -> Result<Movement> {
+pub async fn move_stock(
+    app: &App,
+    once: &Once,
+    id: ProductId,
+    kind: MovementKind,
+    by: i64,
+    note: Option<Note>,
+) -> Result<Movement> {
     transact(app, once, Table::Catalog, || async {
         let found = store::find_product(&*app.store, id).await?.ok_or_else(no_such_product)?;
         let Some((stock, _)) = found.stock else {
@@ -248,7 +269,14 @@ pub async fn list_movements(app: &App, id: ProductId, list: &List) -> Result<Lis
 }
 
 /// Adds to `batch` what makes `on_hand` pieces the stock of a product, and makes `after` show it.
-fn set_stock(app: &App, batch: &mut Batch, id: ProductId, after: &mut StockedProduct, on_hand: i64, note: Option<Note>) -> Result<()> {
+fn set_stock(
+    app: &App,
+    batch: &mut Batch,
+    id: ProductId,
+    after: &mut StockedProduct,
+    on_hand: i64,
+    note: Option<Note>,
+) -> Result<()> {
     let (before, expect) = match after.stock {
         Some(stock) => (stock, Expect::Version(after.stock_version)),
         None => (Stock { on_hand: 0, available: 0 }, Expect::Absent),
@@ -301,7 +329,11 @@ pub async fn pin_currency(app: &App) -> Result<()> {
             Some(doc) => {
                 let pinned = doc.parse::<Settings>()?.currency;
                 if pinned != wanted.currency {
-                    let message = format!("This shop's prices are in {}; it cannot be run in {}.", pinned.code(), wanted.currency.code());
+                    let message = format!(
+                        "This shop's prices are in {}; it cannot be run in {}.",
+                        pinned.code(),
+                        wanted.currency.code()
+                    );
                     return Err(Error::new(Kind::Conflict, "currency_fixed", message));
                 }
             }

@@ -150,12 +150,18 @@ impl Delivery {
         match tokio::time::timeout(self.settings.visibility_timeout, &mut handler).await {
             Ok(Ok(result)) => result,
             Ok(Err(join)) => {
-                let why = join.try_into_panic().map_or_else(|_| "was cancelled".to_owned(), |panic| panic_text(&*panic).to_owned());
+                let why = join
+                    .try_into_panic()
+                    .map_or_else(|_| "was cancelled".to_owned(), |panic| panic_text(&*panic).to_owned());
                 Err(Error::internal(format!("the handler panicked: {why}")))
             }
             Err(_) => {
                 handler.abort();
-                Err(Error::new(Kind::Unavailable, "handler_timeout", "The handler took longer than the visibility timeout."))
+                Err(Error::new(
+                    Kind::Unavailable,
+                    "handler_timeout",
+                    "The handler took longer than the visibility timeout.",
+                ))
             }
         }
     }

@@ -71,13 +71,19 @@ pub(crate) async fn list_orders(app: App, list: List) -> Result<Reply<200, Class
     Ok(page(&list, listing))
 }
 
-pub(crate) async fn list_orders_of_user(app: App, Segment(user): Segment<Username>, Params(params): Params<ClassicOrderParams>, list: List) -> Result<Reply<200, Classic<Vec<ClassicOrder>>>> {
+pub(crate) async fn list_orders_of_user(
+    app: App,
+    Segment(user): Segment<Username>,
+    Params(params): Params<ClassicOrderParams>,
+    list: List,
+) -> Result<Reply<200, Classic<Vec<ClassicOrder>>>> {
     let Some(date) = params.order_date else {
         let listing = ops::list_orders(&app, Some(&user), &list).await?;
         return Ok(page(&list, listing));
     };
     // A `+` of the offset arrives as a space when the caller did not encode it.
-    let at: Timestamp = date.replace(' ', "+").parse().map_err(|_| Error::field("?orderDate", "must be an RFC 3339 time"))?;
+    let at: Timestamp =
+        date.replace(' ', "+").parse().map_err(|_| Error::field("?orderDate", "must be an RFC 3339 time"))?;
     let orders = ops::orders_placed_at(&app, &user, at).await?;
     Ok(Classic::reply("GET", orders.iter().map(|order: &Arc<Order>| ClassicOrder::from(&**order)).collect()))
 }

@@ -47,7 +47,11 @@ fn reply(versioned: VersionedOrder) -> Reply<200, OrderView> {
     Reply::new(OrderView::from(versioned)).etag(etag)
 }
 
-pub(crate) async fn list_orders(app: App, Params(filter): Params<OrderFilter>, list: List) -> Result<Reply<200, Items<OrderView>>> {
+pub(crate) async fn list_orders(
+    app: App,
+    Params(filter): Params<OrderFilter>,
+    list: List,
+) -> Result<Reply<200, Items<OrderView>>> {
     let customer = filter.customer.map(Username::try_from).transpose().map_err(|why| Error::field("?customer", why))?;
     let listing = ops::list_orders(&app, customer.as_ref(), &list).await?;
     Ok(Reply::page(&list, listing, OrderView::from))
@@ -57,6 +61,11 @@ pub(crate) async fn get_order(app: App, Segment(id): Segment<OrderId>) -> Result
     ops::get_order(&app, &id).await.map(reply)
 }
 
-pub(crate) async fn transition(app: App, Segment(id): Segment<OrderId>, if_match: IfMatch, post: Post<TransitionRequest>) -> Result<Reply<200, OrderView>> {
+pub(crate) async fn transition(
+    app: App,
+    Segment(id): Segment<OrderId>,
+    if_match: IfMatch,
+    post: Post<TransitionRequest>,
+) -> Result<Reply<200, OrderView>> {
     ops::transition(&app, &post.once, &id, &if_match, post.body.to).await.map(reply)
 }

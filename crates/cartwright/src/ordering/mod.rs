@@ -165,7 +165,12 @@ impl Order {
     ///
     /// # Errors
     /// `malformed_event` when the checkout has no lines or more than a basket may have; `amount_too_large`.
-    pub fn place(id: OrderId, checkout: CheckoutBasket, at: Timestamp, currency: iso_currency::Currency) -> Result<Order> {
+    pub fn place(
+        id: OrderId,
+        checkout: CheckoutBasket,
+        at: Timestamp,
+        currency: iso_currency::Currency,
+    ) -> Result<Order> {
         if checkout.items.is_empty() || checkout.items.len() > basket::MAX_LINES {
             let message = format!("A checkout has 1 to {} items, not {}.", basket::MAX_LINES, checkout.items.len());
             return Err(Error::new(Kind::Unprocessable, "malformed_event", message));

@@ -99,7 +99,13 @@ pub async fn orders_placed_at(app: &App, customer: &Username, at: Timestamp) -> 
 ///
 /// # Errors
 /// `order_not_found`, `transition_forbidden`, `precondition_failed`, `order_not_ready` while its checkout is on its way.
-pub async fn transition(app: &App, once: &Once, id: &OrderId, if_match: &IfMatch, to: Status) -> Result<VersionedOrder> {
+pub async fn transition(
+    app: &App,
+    once: &Once,
+    id: &OrderId,
+    if_match: &IfMatch,
+    to: Status,
+) -> Result<VersionedOrder> {
     let before = get_order(app, id).await?;
     if before.version == 0 {
         let message = "The checkout of this order is still being processed; try again in a moment.";

@@ -57,7 +57,11 @@ pub(super) struct IndexEntry {
     pub(super) customer: Username,
 }
 
-pub(super) async fn find_order(store: &dyn Store, customer: &Username, id: &OrderId) -> Result<Option<(Arc<Order>, u64)>> {
+pub(super) async fn find_order(
+    store: &dyn Store,
+    customer: &Username,
+    id: &OrderId,
+) -> Result<Option<(Arc<Order>, u64)>> {
     let doc = store.get(&order_key(customer, id)).await?;
     doc.map(|doc| Ok((doc.parse()?, doc.version))).transpose()
 }

@@ -12,7 +12,10 @@ use http::Method;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
-use utoipa::openapi::{ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr, Required, ResponseBuilder};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr,
+    Required, ResponseBuilder,
+};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::extract::{IfMatch, List, Params, Post, Put, Segment};
@@ -100,7 +103,8 @@ impl<T: IntoParams> Describe for Params<T> {
 
 impl Describe for List {
     fn describe(operation: &mut Operation) {
-        let whole = ObjectBuilder::new().schema_type(SchemaType::new(Type::Integer)).minimum(Some(1)).maximum(Some(100));
+        let whole =
+            ObjectBuilder::new().schema_type(SchemaType::new(Type::Integer)).minimum(Some(1)).maximum(Some(100));
         operation.query("limit", whole.build(), "Most things in the page; 20 without it.");
         let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
         operation.query("cursor", text.build(), "Where to go on: from a previous page, unchanged.");
@@ -119,9 +123,15 @@ impl Describe for IfMatch {
 impl<T: ToSchema> Describe for Post<T> {
     fn describe(operation: &mut Operation) {
         operation.json_body::<T>();
-        operation.header("Idempotency-Key", "Any text of your own; the request is carried out once, and its answer replayed for a day.");
+        operation.header(
+            "Idempotency-Key",
+            "Any text of your own; the request is carried out once, and its answer replayed for a day.",
+        );
         operation.problem(409, "The state of things forbids it, or the Idempotency-Key is in use; nothing changed.");
-        operation.problem(422, "It refers to something that does not exist, or the Idempotency-Key was used for another request.");
+        operation.problem(
+            422,
+            "It refers to something that does not exist, or the Idempotency-Key was used for another request.",
+        );
     }
 }
 
@@ -210,7 +220,13 @@ macro_rules! methods {
 
 impl Default for Routes {
     fn default() -> Self {
-        Routes { router: Router::new(), paths: PathsBuilder::new(), schemas: BTreeMap::new(), section: "", table: Vec::new() }
+        Routes {
+            router: Router::new(),
+            paths: PathsBuilder::new(),
+            schemas: BTreeMap::new(),
+            section: "",
+            table: Vec::new(),
+        }
     }
 }
 
@@ -230,13 +246,23 @@ impl Routes {
     }
 
     #[expect(clippy::too_many_arguments, reason = "private: the five methods above fill it in")]
-    fn add(mut self, method: Method, http_method: HttpMethod, path: &'static str, handler: MethodRouter<App>, operation: Operation, name: &str, summary: &str) -> Self {
+    fn add(
+        mut self,
+        method: Method,
+        http_method: HttpMethod,
+        path: &'static str,
+        handler: MethodRouter<App>,
+        operation: Operation,
+        name: &str,
+        summary: &str,
+    ) -> Self {
         self.router = self.router.route(path, handler);
         self.table.push((method, path));
         for (name, schema) in operation.schemas {
             self.schemas.insert(name, schema);
         }
-        let mut builder = OperationBuilder::new().tag(self.section).summary(Some(summary)).operation_id(Some(operation_id(name)));
+        let mut builder =
+            OperationBuilder::new().tag(self.section).summary(Some(summary)).operation_id(Some(operation_id(name)));
         for name in path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')) {
             let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
@@ -247,7 +273,9 @@ impl Routes {
         }
         if let Some(schema) = operation.body {
             let content = ContentBuilder::new().schema(Some(schema)).build();
-            builder = builder.request_body(Some(RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True)).build()));
+            builder = builder.request_body(Some(
+                RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True)).build(),
+            ));
         }
         for (status, schema) in operation.responses {
             let mut response = ResponseBuilder::new().description("Done.");
@@ -258,7 +286,10 @@ impl Routes {
         }
         for (status, when) in operation.problems {
             let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            builder = builder.response(status.to_string(), ResponseBuilder::new().description(when).content("application/problem+json", content));
+            builder = builder.response(
+                status.to_string(),
+                ResponseBuilder::new().description(when).content("application/problem+json", content),
+            );
         }
         self.paths = self.paths.path(path, PathItem::new(http_method, builder));
         self
@@ -281,11 +312,12 @@ impl Routes {
     }
 }
 
-/// `cartwright::catalog::classic::list_products` → `classic_list_products`.
+/// `cartwright::catalog::http::list_products` → `list_products`, `….::classic::list_products` → `classic_list_products`.
 fn operation_id(name: &str) -> String {
-    let mut parts = name.rsplit("::");
-    let function = parts.next().unwrap_or(name);
-    if parts.next() == Some("classic") { format!("classic_{function}") } else { function.to_owned() }
+    match name.split_once("::classic::") {
+        Some((_, rest)) => format!("classic_{}", rest.replace("::", "_")),
+        None => name.rsplit("::").next().unwrap_or(name).to_owned(),
+    }
 }
 
 /// RFC 9457, with the members every problem of this API has.

@@ -57,7 +57,8 @@ impl PathValue for OrderId {
 
 impl PathValue for Username {
     fn parse(text: &str) -> Result<Self> {
-        Username::try_from(text).map_err(|why| Error::new(Kind::Invalid, "invalid_user_name", format!("The user name {why}.")))
+        Username::try_from(text)
+            .map_err(|why| Error::new(Kind::Invalid, "invalid_user_name", format!("The user name {why}.")))
     }
 }
 
@@ -129,7 +130,8 @@ impl List {
 
     /// The value of the `Link` header that leads to the next page: this request's URL with another cursor.
     pub(super) fn link(&self, next: &str) -> String {
-        let others = serde_urlencoded::from_str::<Vec<(String, String)>>(self.uri.query().unwrap_or_default()).unwrap_or_default();
+        let others = serde_urlencoded::from_str::<Vec<(String, String)>>(self.uri.query().unwrap_or_default())
+            .unwrap_or_default();
         let mut query = String::new();
         for (name, value) in others.iter().filter(|(name, _)| name != "cursor") {
             query += &serde_urlencoded::to_string([(name, value)]).unwrap_or_default();
@@ -144,12 +146,15 @@ impl FromRequestParts<App> for List {
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self> {
         let (mut limit, mut cursor) = (DEFAULT_LIMIT, None);
         let query = parts.uri.query().unwrap_or_default();
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).map_err(|error| Error::field("?", error))?;
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_str(query).map_err(|error| Error::field("?", error))?;
         for (name, value) in pairs {
             match name.as_str() {
                 "limit" => {
                     let in_range = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-                    limit = in_range.ok_or_else(|| Error::field("?limit", format!("must be a whole number from 1 to {MAX_PAGE}")))?;
+                    limit = in_range.ok_or_else(|| {
+                        Error::field("?limit", format!("must be a whole number from 1 to {MAX_PAGE}"))
+                    })?;
                 }
                 "cursor" => cursor = Some(value),
                 _ => {}
@@ -190,7 +195,8 @@ impl FromRequestParts<App> for IfMatch {
     type Rejection = Error;
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self> {
         let Some(value) = parts.headers.get(IF_MATCH) else { return Ok(IfMatch(None)) };
-        let text = value.to_str().map_err(|_| Error::new(Kind::Invalid, "invalid_if_match", "If-Match is not text."))?;
+        let text =
+            value.to_str().map_err(|_| Error::new(Kind::Invalid, "invalid_if_match", "If-Match is not text."))?;
         Ok(IfMatch(Some(text.split(',').map(|tag| tag.trim().to_owned()).collect())))
     }
 }
@@ -232,7 +238,9 @@ async fn read(request: Request<axum::body::Body>) -> Result<(Parts, Bytes)> {
             let message = format!("A request body has at most {MAX_BODY_BYTES} bytes.");
             Err(Error::new(Kind::TooLarge, "body_too_large", message))
         }
-        Err(error) => Err(Error::new(Kind::Invalid, "body_incomplete", "The body did not arrive in whole.").because(error)),
+        Err(error) => {
+            Err(Error::new(Kind::Invalid, "body_incomplete", "The body did not arrive in whole.").because(error))
+        }
     }
 }
 
@@ -270,7 +278,7 @@ fn claim(app: &App, headers: &HeaderMap, method: &Method, uri: &Uri, body: &[u8]
 /// # Errors
 /// `malformed_json`; `invalid_request` with a JSON pointer for each bad or missing field.
 pub fn decode<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).or_else(|_| Err(why_not::<T>(bytes)))
+    serde_json::from_slice(bytes).map_err(|_| why_not::<T>(bytes))
 }
 
 /// Finds out what is wrong with a body that is not a `T`. The parser stops at the first bad value, so each one found is

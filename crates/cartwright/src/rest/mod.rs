@@ -79,7 +79,9 @@ impl Door {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(panic)) => Error::internal(format!("a handler panicked: {}", panic_text(&*panic))).into_response(),
-            Err(_) => Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.").into_response(),
+            Err(_) => {
+                Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.").into_response()
+            }
         };
         let error = match response.extensions_mut().remove::<Error>() {
             None if response.status().is_success() => None,

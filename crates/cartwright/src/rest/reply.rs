@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -120,7 +120,12 @@ impl<T> Classic<T> {
 
 impl<T> Classic<Vec<T>> {
     /// The envelope of a page, each thing as `view` shows it.
-    pub fn page<S>(method: &str, list: &List, listing: Listing<S>, view: impl Fn(S) -> T) -> Reply<200, Classic<Vec<T>>> {
+    pub fn page<S>(
+        method: &str,
+        list: &List,
+        listing: Listing<S>,
+        view: impl Fn(S) -> T,
+    ) -> Reply<200, Classic<Vec<T>>> {
         let mut reply = Classic::reply(method, listing.items.into_iter().map(view).collect());
         reply.body.next_cursor = listing.next.map(crate::store::Cursor::into_text);
         match reply.body.next_cursor.as_deref().map(|next| list.link(next)) {

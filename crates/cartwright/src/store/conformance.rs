@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{
-    Adjustment, Batch, CommitError, Expect, Key, MAX_ITEM_BYTES, MAX_ITEMS_PER_COMMIT, MAX_PAGE, MAX_PARTITION_KEY_BYTES,
-    MAX_SORT_KEY_BYTES, Partition, Store, Table, Write,
+    Adjustment, Batch, CommitError, Expect, Key, MAX_ITEM_BYTES, MAX_ITEMS_PER_COMMIT, MAX_PAGE,
+    MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Partition, Store, Table, Write,
 };
 use crate::events::Envelope;
 
@@ -72,11 +72,16 @@ impl Bench {
     async fn a_document_comes_back_as_it_was_put(&self) {
         let key = self.partition("roundtrip").key("A");
         assert_eq!(self.read(&key).await, None, "nothing is there before");
-        let body = json!({"text": "żółw 🐢 \"quoted\" \\ \n", "list": [1, null, true, {"deep": []}], "empty": "", "n": -3});
+        let body =
+            json!({"text": "żółw 🐢 \"quoted\" \\ \n", "list": [1, null, true, {"deep": []}], "empty": "", "n": -3});
         self.must_put(&key, Expect::Absent, body.clone()).await;
         assert_eq!(self.read(&key).await, Some((1, body)), "a new document has version 1");
         self.must_put(&key, Expect::Version(1), json!({"other": 1})).await;
-        assert_eq!(self.read(&key).await, Some((2, json!({"other": 1}))), "a put replaces in whole and counts the version up");
+        assert_eq!(
+            self.read(&key).await,
+            Some((2, json!({"other": 1}))),
+            "a put replaces in whole and counts the version up"
+        );
     }
 
     async fn every_expectation_is_kept(&self) {
@@ -115,7 +120,11 @@ impl Bench {
                     _ => panic!("{name} of {key} expecting {expect:?}: {outcome:?}"),
                 }
                 if !holds {
-                    assert_eq!(self.read(&there).await.map(|(version, _)| version), Some(2), "a failed {name} changes nothing");
+                    assert_eq!(
+                        self.read(&there).await.map(|(version, _)| version),
+                        Some(2),
+                        "a failed {name} changes nothing"
+                    );
                     assert_eq!(self.read(&missing).await, None, "a failed {name} changes nothing");
                 }
             }
@@ -145,18 +154,28 @@ impl Bench {
         conflict(self.adjust(&key, "n", 1, None).await, "there is no document");
         self.must_put(&key, Expect::Absent, json!({"n": 5, "m": 1, "text": "t"})).await;
         self.adjust(&key, "n", -5, Some(0)).await.expect("5 − 5 is at least 0");
-        assert_eq!(self.read(&key).await, Some((2, json!({"n": 0, "m": 1, "text": "t"}))), "only the field and the version change");
+        assert_eq!(
+            self.read(&key).await,
+            Some((2, json!({"n": 0, "m": 1, "text": "t"}))),
+            "only the field and the version change"
+        );
         conflict(self.adjust(&key, "n", -1, Some(0)).await, "0 − 1 is below the floor");
         conflict(self.adjust(&key, "absent", 1, None).await, "there is no such field");
         conflict(self.adjust(&key, "text", 1, None).await, "the field is no integer");
         self.adjust(&key, "n", -7, None).await.expect("without a floor it may go below 0");
         let mut batch = Batch::new(TABLE);
-        let fields = vec![Adjustment { field: "n", by: 10, at_least: None }, Adjustment { field: "m", by: -1, at_least: Some(0) }];
+        let fields = vec![
+            Adjustment { field: "n", by: 10, at_least: None },
+            Adjustment { field: "m", by: -1, at_least: Some(0) },
+        ];
         batch.adjust(key.clone(), fields);
         self.store.commit(batch).await.expect("two fields at once");
         assert_eq!(self.read(&key).await, Some((4, json!({"n": 3, "m": 0, "text": "t"}))));
         let mut batch = Batch::new(TABLE);
-        let fields = vec![Adjustment { field: "n", by: 10, at_least: None }, Adjustment { field: "m", by: -1, at_least: Some(0) }];
+        let fields = vec![
+            Adjustment { field: "n", by: 10, at_least: None },
+            Adjustment { field: "m", by: -1, at_least: Some(0) },
+        ];
         batch.adjust(key.clone(), fields);
         assert!(self.store.commit(batch).await.is_err(), "one floor broken is all broken");
         assert_eq!(self.read(&key).await, Some((4, json!({"n": 3, "m": 0, "text": "t"}))));
@@ -231,7 +250,11 @@ impl Bench {
             });
         }
         racers.join_all().await;
-        assert_eq!(self.read(&key).await, Some((RACERS as u64 + 1, json!({"n": RACERS}))), "every racer's addition counts");
+        assert_eq!(
+            self.read(&key).await,
+            Some((RACERS as u64 + 1, json!({"n": RACERS}))),
+            "every racer's addition counts"
+        );
     }
 
     async fn no_more_is_taken_than_is_there(&self) {
@@ -285,7 +308,11 @@ impl Bench {
         for limit in [1, 7, 19, 57, MAX_PAGE] {
             assert_eq!(self.all_pages(&partition.clone().all(), limit).await, sks, "pages of {limit}");
             let reversed: Vec<String> = sks.iter().rev().cloned().collect();
-            assert_eq!(self.all_pages(&partition.clone().all().descending(), limit).await, reversed, "backward pages of {limit}");
+            assert_eq!(
+                self.all_pages(&partition.clone().all().descending(), limit).await,
+                reversed,
+                "backward pages of {limit}"
+            );
         }
         let page = self.store.list(&partition.clone().all(), None, 57).await.expect("listable");
         assert_eq!(page.next, None, "the last page says so, even when it is full");
@@ -306,7 +333,9 @@ impl Bench {
         let writer = tokio::spawn(async move {
             for n in 0..120 {
                 let mut batch = Batch::new(TABLE);
-                batch.put(writer_partition.key(format!("KEPT{:02}-NEW", n % 60)), Expect::Anything, &json!({})).expect("JSON");
+                batch
+                    .put(writer_partition.key(format!("KEPT{:02}-NEW", n % 60)), Expect::Anything, &json!({}))
+                    .expect("JSON");
                 batch.delete(writer_partition.key(format!("KEPT{:02}-NEW", (n + 30) % 60)), Expect::Anything);
                 store.commit(batch).await.expect("writable");
             }
@@ -341,8 +370,24 @@ impl Bench {
     async fn unusual_keys_are_keys(&self) {
         let partition = self.partition("unusual \u{0} % _ ' \" \\ 🐢");
         let mut sks = vec![
-            " ", "  ", "%", "_", "'", "\"", "\\", "\u{0}", "a\u{0}b", "a", "A", "\u{10ffff}", "\u{d7ff}", "é", "e\u{301}", "\n",
-            "DROP TABLE", "🐢",
+            " ",
+            "  ",
+            "%",
+            "_",
+            "'",
+            "\"",
+            "\\",
+            "\u{0}",
+            "a\u{0}b",
+            "a",
+            "A",
+            "\u{10ffff}",
+            "\u{d7ff}",
+            "é",
+            "e\u{301}",
+            "\n",
+            "DROP TABLE",
+            "🐢",
         ];
         for sk in &sks {
             self.must_put(&partition.key(*sk), Expect::Absent, json!({"sk": sk})).await;
@@ -371,13 +416,35 @@ impl Bench {
         self.store.commit(batch_of(MAX_ITEMS_PER_COMMIT - 1, 1)).await.expect("as many items as a commit holds");
         refused(self.store.commit(batch_of(MAX_ITEMS_PER_COMMIT, 1)).await, "too many items");
         refused(self.store.commit(Batch::new(TABLE)).await, "nothing to do");
-        refused(self.store.commit({ let mut batch = batch_of(1, 0); batch.delete(partition.key("000"), Expect::Anything); batch }).await, "a document twice");
-        refused(self.store.commit({ let mut batch = batch_of(1, 0); batch.delete(Key::new(Table::Catalog, "a", "b"), Expect::Anything); batch }).await, "two tables");
+        refused(
+            self.store
+                .commit({
+                    let mut batch = batch_of(1, 0);
+                    batch.delete(partition.key("000"), Expect::Anything);
+                    batch
+                })
+                .await,
+            "a document twice",
+        );
+        refused(
+            self.store
+                .commit({
+                    let mut batch = batch_of(1, 0);
+                    batch.delete(Key::new(Table::Catalog, "a", "b"), Expect::Anything);
+                    batch
+                })
+                .await,
+            "two tables",
+        );
 
         let room = MAX_ITEM_BYTES - partition.pk.len() - "LARGE".len() - r#"{"text":""}"#.len();
         let large = partition.key("LARGE");
         self.must_put(&large, Expect::Anything, json!({"text": "x".repeat(room)})).await;
-        assert_eq!(self.read(&large).await.map(|(_, body)| body["text"].as_str().map(str::len)), Some(Some(room)), "the largest document");
+        assert_eq!(
+            self.read(&large).await.map(|(_, body)| body["text"].as_str().map(str::len)),
+            Some(Some(room)),
+            "the largest document"
+        );
         refused(self.put(&large, Expect::Anything, json!({"text": "x".repeat(room + 1)})).await, "one byte too large");
 
         for (key, why) in [

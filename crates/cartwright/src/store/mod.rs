@@ -191,7 +191,8 @@ impl Doc {
     /// # Errors
     /// As [`Doc::parse`].
     pub fn parse_owned<T: DeserializeOwned>(&self) -> Result<T> {
-        let unreadable = |error: serde_json::Error| Error::internal(format!("document {} is unreadable: {error}", self.sk));
+        let unreadable =
+            |error: serde_json::Error| Error::internal(format!("document {} is unreadable: {error}", self.sk));
         serde_json::from_str(&self.body.text).map_err(unreadable)
     }
 }
@@ -259,7 +260,10 @@ impl Write {
     /// The key this write is about.
     pub fn key(&self) -> &Key {
         match self {
-            Write::Put { key, .. } | Write::Delete { key, .. } | Write::Adjust { key, .. } | Write::Check { key, .. } => key,
+            Write::Put { key, .. }
+            | Write::Delete { key, .. }
+            | Write::Adjust { key, .. }
+            | Write::Check { key, .. } => key,
         }
     }
 }

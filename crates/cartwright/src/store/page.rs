@@ -29,7 +29,8 @@ impl Cursor {
     /// # Errors
     /// `invalid_request` at `?cursor` when the text is no cursor, or one of another list.
     pub fn read(scope: &str, text: &str) -> Result<String> {
-        let refuse = || Error::field("?cursor", "is not a cursor of this list; use one from a previous answer, unchanged");
+        let refuse =
+            || Error::field("?cursor", "is not a cursor of this list; use one from a previous answer, unchanged");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refuse())?;
         let (theirs, sk) = bytes.split_at_checked(DIGEST_BYTES).ok_or_else(refuse)?;
         if theirs != digest(scope) || sk.is_empty() || sk.len() > MAX_SORT_KEY_BYTES {

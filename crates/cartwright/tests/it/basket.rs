@@ -12,7 +12,10 @@ async fn lines_are_added_changed_and_removed() {
     assert_eq!(shop.get("/v1/baskets/ann").await.code(), "basket_not_found");
     shop.fill("ann", &phone, 1).await;
     shop.fill("ann", &phone, 2).await;
-    let red = shop.post("/v1/baskets/ann/items", json!({"productId": phone, "quantity": 1, "color": "Red"})).await.expect(200);
+    let red = shop
+        .post("/v1/baskets/ann/items", json!({"productId": phone, "quantity": 1, "color": "Red"}))
+        .await
+        .expect(200);
     assert_eq!(red["items"].as_array().unwrap().len(), 2, "another colour is another line");
     shop.fill("ann", &case, 1).await;
     let set = shop.put(&format!("/v1/baskets/ann/items/{case}"), json!({"quantity": 4})).await;
@@ -43,11 +46,21 @@ async fn what_cannot_be_in_a_basket_is_refused_and_changes_nothing() {
     shop.fill("ann", &phone, 1).await;
     let before = shop.get("/v1/baskets/ann").await.expect(200);
     let unknown = "00000000-0000-0000-0000-000000000000";
-    let answer = shop.put("/v1/baskets/ann", json!({"items": [{"productId": phone, "quantity": 1}, {"productId": unknown, "quantity": 1}]})).await;
-    assert_eq!((answer.status.as_u16(), answer.code(), answer.pointers()), (422, "product_unknown", vec!["/items/1/productId"]));
+    let answer = shop
+        .put(
+            "/v1/baskets/ann",
+            json!({"items": [{"productId": phone, "quantity": 1}, {"productId": unknown, "quantity": 1}]}),
+        )
+        .await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.code(), answer.pointers()),
+        (422, "product_unknown", vec!["/items/1/productId"])
+    );
     let answer = shop.post("/v1/baskets/ann/items", json!({"productId": unknown, "quantity": 1})).await;
     assert_eq!((answer.status.as_u16(), answer.pointers()), (422, vec!["/productId"]));
-    let answer = shop.post("/basket", json!({"userName": "ann", "items": [{"productId": unknown, "quantity": 1, "price": 1}]})).await;
+    let answer = shop
+        .post("/basket", json!({"userName": "ann", "items": [{"productId": unknown, "quantity": 1, "price": 1}]}))
+        .await;
     assert_eq!((answer.status.as_u16(), answer.code()), (422, "product_unknown"));
     for (body, pointer) in [
         (json!({"productId": phone, "quantity": 0}), "/quantity"),
@@ -67,7 +80,11 @@ async fn what_cannot_be_in_a_basket_is_refused_and_changes_nothing() {
     let full = shop.post("/v1/baskets/full/items", json!({"productId": phone, "quantity": 1})).await;
     assert_eq!((full.status.as_u16(), full.code()), (409, "basket_full"));
     for name in ["a%23b", "-x", "a%20b", &"x".repeat(65)] {
-        assert_eq!(shop.put(&format!("/v1/baskets/{name}"), json!({"items": []})).await.code(), "invalid_user_name", "{name}");
+        assert_eq!(
+            shop.put(&format!("/v1/baskets/{name}"), json!({"items": []})).await.code(),
+            "invalid_user_name",
+            "{name}"
+        );
     }
     assert_eq!(shop.get("/v1/baskets/ann").await.expect(200), before);
 }
@@ -109,7 +126,12 @@ async fn baskets_are_listed_by_user_name() {
         shop.fill(&format!("user{n:02}"), &phone, 1).await;
     }
     let expected: Vec<String> = (0..25).map(|n| format!("user{n:02}")).collect();
-    let names: Vec<_> = shop.all("/v1/baskets?limit=4").await.iter().map(|basket| basket["userName"].as_str().unwrap().to_owned()).collect();
+    let names: Vec<_> = shop
+        .all("/v1/baskets?limit=4")
+        .await
+        .iter()
+        .map(|basket| basket["userName"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(names, expected);
     let page = shop.get("/basket?limit=25").await.expect(200);
     assert_eq!(page["body"].as_array().unwrap().len(), 25);

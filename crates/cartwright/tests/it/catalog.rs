@@ -42,26 +42,43 @@ async fn a_product_is_created_read_changed_and_removed() {
 #[tokio::test]
 async fn the_classic_paths_of_products() {
     let shop = TestShop::new().await;
-    let created = shop.post("/product/", json!({"name": "Phone", "category": "Phone", "price": 78.89})).await.expect(200);
+    let created =
+        shop.post("/product/", json!({"name": "Phone", "category": "Phone", "price": 78.89})).await.expect(200);
     let id = created["body"]["id"].as_str().unwrap().to_owned();
     let path = format!("/product/{id}");
-    let product = json!({"id": id, "name": "Phone", "description": "", "imageFile": "", "category": "Phone", "price": 78.89});
+    let product =
+        json!({"id": id, "name": "Phone", "description": "", "imageFile": "", "category": "Phone", "price": 78.89});
     assert_eq!(created, json!({"message": "Successfully finished operation: \"POST\"", "body": product}));
     let get = |body: Value| json!({"message": "Successfully finished operation: \"GET\"", "body": body});
     assert_eq!(shop.get("/product").await.expect(200), get(json!([product])));
-    assert_eq!(shop.get("/product?category=Phone").await.expect(200), get(json!([product])), "the original answered 500");
+    assert_eq!(
+        shop.get("/product?category=Phone").await.expect(200),
+        get(json!([product])),
+        "the original answered 500"
+    );
     assert_eq!(shop.get(&path).await.expect(200), get(product.clone()));
     assert_eq!(shop.get(&format!("{path}?category=Phone")).await.expect(200), get(json!([product])));
     assert_eq!(shop.get(&format!("{path}?category=Other")).await.expect(200), get(json!([])));
 
     let updated = shop.put(&path, json!({"price": 80, "stock": 5})).await.expect(200);
     assert_eq!(updated["message"], "Successfully finished operation: \"PUT\"");
-    assert_eq!((&updated["body"]["name"], &updated["body"]["price"], &updated["body"]["stock"]), (&json!("Phone"), &json!(80), &json!(5)));
+    assert_eq!(
+        (&updated["body"]["name"], &updated["body"]["price"], &updated["body"]["stock"]),
+        (&json!("Phone"), &json!(80), &json!(5))
+    );
     let empty = shop.put(&path, json!({})).await;
     assert_eq!((empty.status.as_u16(), empty.code()), (400, "invalid_request"));
     shop.deliver().await;
-    assert_eq!(shop.delete(&path).await.expect(200), json!({"message": "Successfully finished operation: \"DELETE\"", "body": {}}));
-    for answer in [shop.get(&path).await, shop.put(&path, json!({"price": 1})).await, shop.delete(&path).await, shop.get("/product/123").await] {
+    assert_eq!(
+        shop.delete(&path).await.expect(200),
+        json!({"message": "Successfully finished operation: \"DELETE\"", "body": {}})
+    );
+    for answer in [
+        shop.get(&path).await,
+        shop.put(&path, json!({"price": 1})).await,
+        shop.delete(&path).await,
+        shop.get("/product/123").await,
+    ] {
         assert_eq!((answer.status.as_u16(), answer.code()), (404, "product_not_found"));
     }
 }
@@ -71,7 +88,10 @@ async fn bad_products_are_refused_with_every_bad_field_and_change_nothing() {
     let shop = TestShop::new().await;
     let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
     for (body, pointers) in [
-        (json!({"name": "", "price": {"amount": 1, "currency": "XXQ"}, "stock": -1}), vec!["/name", "/price/currency", "/stock"]),
+        (
+            json!({"name": "", "price": {"amount": 1, "currency": "XXQ"}, "stock": -1}),
+            vec!["/name", "/price/currency", "/stock"],
+        ),
         (json!({"name": "x".repeat(201), "price": usd(1)}), vec!["/name"]),
         (json!({"name": "x\u{7}", "price": usd(1)}), vec!["/name"]),
         (json!({"price": usd(1)}), vec!["/name"]),
@@ -99,8 +119,11 @@ async fn bad_products_are_refused_with_every_bad_field_and_change_nothing() {
 #[tokio::test]
 async fn prices_are_exact_in_both_notations() {
     let shop = TestShop::new().await;
-    for (price, minor) in [("0", 0), ("0.1", 10), ("0.10", 10), ("78.89", 7_889), ("1e2", 10_000), ("9999999999.99", 999_999_999_999_i64)] {
-        let created = shop.send(Method::POST, "/product", &[], format!(r#"{{"name":"x","price":{price}}}"#)).await.expect(200);
+    for (price, minor) in
+        [("0", 0), ("0.1", 10), ("0.10", 10), ("78.89", 7_889), ("1e2", 10_000), ("9999999999.99", 999_999_999_999_i64)]
+    {
+        let created =
+            shop.send(Method::POST, "/product", &[], format!(r#"{{"name":"x","price":{price}}}"#)).await.expect(200);
         let id = created["body"]["id"].as_str().unwrap();
         assert_eq!(shop.get(&format!("/v1/products/{id}")).await.expect(200)["price"]["amount"], minor, "{price}");
     }
@@ -118,7 +141,10 @@ async fn a_change_of_what_was_changed_meanwhile_is_refused() {
     let seen = shop.get(&path).await.header("etag").to_owned();
     assert_eq!(patch(&seen, "first").await.status, 200);
     let late = patch(&seen, "second").await;
-    assert_eq!((late.status.as_u16(), late.code(), &late.body["etag"]), (412, "precondition_failed", &json!("\"2.1\"")));
+    assert_eq!(
+        (late.status.as_u16(), late.code(), &late.body["etag"]),
+        (412, "precondition_failed", &json!("\"2.1\""))
+    );
     assert_eq!(shop.get(&path).await.body["name"], "first");
     assert_eq!(patch("*", "third").await.status, 200);
     shop.order("ann", &phone, 1).await;
@@ -135,8 +161,12 @@ async fn stock_is_received_written_off_and_counted_and_the_ledger_adds_up() {
     let shop = TestShop::new().await;
     let phone = shop.product("phone", 100, 5).await;
     let (stock, movements) = (format!("/v1/products/{phone}/stock"), format!("/v1/products/{phone}/stock/movements"));
-    let received = shop.post(&movements, json!({"kind": "received", "quantity": 10, "note": "delivery 17"})).await.expect(201);
-    assert_eq!((&received["onHand"], &received["available"], &received["note"]), (&json!(10), &json!(10), &json!("delivery 17")));
+    let received =
+        shop.post(&movements, json!({"kind": "received", "quantity": 10, "note": "delivery 17"})).await.expect(201);
+    assert_eq!(
+        (&received["onHand"], &received["available"], &received["note"]),
+        (&json!(10), &json!(10), &json!("delivery 17"))
+    );
     assert_eq!(shop.ledger(&phone).await.0[0], received, "in the ledger at once");
     shop.post(&movements, json!({"kind": "writtenOff", "quantity": 3})).await.expect(201);
     let counted = shop.put(&stock, json!({"onHand": 11, "note": "one was missing"})).await.expect(200);
@@ -145,7 +175,10 @@ async fn stock_is_received_written_off_and_counted_and_the_ledger_adds_up() {
     for (path, body) in [(&movements, json!({"kind": "writtenOff", "quantity": 8})), (&stock, json!({"onHand": 3}))] {
         let method = if path == &stock { Method::PUT } else { Method::POST };
         let refused = shop.send(method, path, &[], body.to_string()).await;
-        assert_eq!((refused.status.as_u16(), refused.code(), &refused.body["reserved"]), (409, "stock_reserved", &json!(4)));
+        assert_eq!(
+            (refused.status.as_u16(), refused.code(), &refused.body["reserved"]),
+            (409, "stock_reserved", &json!(4))
+        );
     }
     assert_eq!(shop.stock(&phone).await, (11, 4, 7));
     shop.deliver().await;
@@ -158,7 +191,9 @@ async fn stock_is_received_written_off_and_counted_and_the_ledger_adds_up() {
     assert_eq!((bad.status.as_u16(), bad.pointers()), (400, vec!["/kind"]), "only what a person may book");
     let untracked = shop.product("e-book", 100, None).await;
     assert_eq!(shop.get(&format!("/v1/products/{untracked}/stock")).await.code(), "stock_not_tracked");
-    let refused = shop.post(&format!("/v1/products/{untracked}/stock/movements"), json!({"kind": "received", "quantity": 1})).await;
+    let refused = shop
+        .post(&format!("/v1/products/{untracked}/stock/movements"), json!({"kind": "received", "quantity": 1}))
+        .await;
     assert_eq!((refused.status.as_u16(), refused.code()), (409, "stock_not_tracked"));
     shop.put(&format!("/v1/products/{untracked}/stock"), json!({"onHand": 2})).await.expect(200);
     assert_eq!(shop.stock(&untracked).await, (2, 0, 2), "counting starts tracking");
@@ -193,7 +228,9 @@ async fn crossing_zero_is_announced_once_in_each_direction() {
     shop.transition(&order, "CANCELLED").await.expect(200);
     shop.deliver().await;
     assert_eq!(depleted().await, Some((2, false)));
-    shop.post(&format!("/v1/products/{phone}/stock/movements"), json!({"kind": "received", "quantity": 5})).await.expect(201);
+    shop.post(&format!("/v1/products/{phone}/stock/movements"), json!({"kind": "received", "quantity": 5}))
+        .await
+        .expect(201);
     shop.deliver().await;
     assert_eq!(depleted().await, Some((2, false)), "more of what is there is no news");
 }
@@ -209,7 +246,13 @@ async fn what_the_catalogue_hears_may_come_late_again_or_before_its_cause() {
     };
     shop.transition(&order, "CANCELLED").await.expect(200);
     shop.deliver().await;
-    for (name, status) in [("OrderPlaced", "PLACED"), ("OrderCancelled", "CANCELLED"), ("OrderShipped", "SHIPPED"), ("OrderCancelled", "CANCELLED"), ("OrderPlaced", "PLACED")] {
+    for (name, status) in [
+        ("OrderPlaced", "PLACED"),
+        ("OrderCancelled", "CANCELLED"),
+        ("OrderShipped", "SHIPPED"),
+        ("OrderCancelled", "CANCELLED"),
+        ("OrderPlaced", "PLACED"),
+    ] {
         shop.emit(shop.event(name, fact(status))).await;
     }
     shop.deliver().await;
@@ -221,7 +264,11 @@ async fn what_the_catalogue_hears_may_come_late_again_or_before_its_cause() {
     shop.emit(shop.event("OrderCancelled", early.clone())).await;
     shop.emit(shop.event("OrderPlaced", early)).await;
     shop.deliver().await;
-    assert_eq!(shop.stock(&phone).await, (5, 0, 5), "an order that was called off before it was heard of takes nothing");
+    assert_eq!(
+        shop.stock(&phone).await,
+        (5, 0, 5),
+        "an order that was called off before it was heard of takes nothing"
+    );
 }
 
 #[tokio::test]
@@ -246,7 +293,10 @@ async fn every_event_survives_its_envelope() {
     let envelope = received.envelope.clone().unwrap();
     assert_eq!(envelope.source, "com.swn.basket.checkoutbasket");
     let detail: Value = serde_json::from_str(envelope.detail.get()).unwrap();
-    assert_eq!((&detail["userName"], &detail["totalPrice"], &detail["items"][0]["price"]), (&json!("ann"), &json!(2), &json!(1)));
+    assert_eq!(
+        (&detail["userName"], &detail["totalPrice"], &detail["items"][0]["price"]),
+        (&json!("ann"), &json!(2), &json!(1))
+    );
     let Event::CheckoutBasket(parsed) = Event::parse(&envelope).unwrap() else { panic!("another event") };
     assert_eq!(serde_json::to_value(&parsed).unwrap(), detail);
     shop.store.retry_message(&received, 0).await.unwrap();

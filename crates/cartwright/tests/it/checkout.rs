@@ -16,7 +16,9 @@ async fn a_checkout_becomes_a_confirmed_order_and_lower_stock() {
     let phone = shop.product("IPhone X", 95_040, 7).await;
     shop.fill("ann", &phone, 2).await;
 
-    let answer = shop.post("/v1/baskets/ann/checkout", json!({"contact": {"firstName": "Ann", "email": "ann@example.com"}})).await;
+    let answer = shop
+        .post("/v1/baskets/ann/checkout", json!({"contact": {"firstName": "Ann", "email": "ann@example.com"}}))
+        .await;
     assert_eq!(answer.status, 202);
     let order = answer.body["orderId"].as_str().unwrap().to_owned();
     assert_eq!(answer.header("location"), format!("/v1/orders/{order}"));
@@ -29,7 +31,10 @@ async fn a_checkout_becomes_a_confirmed_order_and_lower_stock() {
     shop.deliver().await;
     let shown = shop.get(&format!("/v1/orders/{order}")).await.expect(200);
     assert_eq!(shown["status"], "CONFIRMED");
-    assert_eq!(shown["contact"], json!({"firstName": "Ann", "lastName": "", "email": "ann@example.com", "address": ""}));
+    assert_eq!(
+        shown["contact"],
+        json!({"firstName": "Ann", "lastName": "", "email": "ann@example.com", "address": ""})
+    );
     assert_eq!(shown["nextStatuses"], json!(["PACKED", "CANCELLED"]));
     assert_eq!(shop.stock(&phone).await, (7, 2, 5));
     let (ledger, sums) = shop.ledger(&phone).await;
@@ -50,7 +55,10 @@ async fn the_classic_story_from_product_to_order() {
         {"quantity": 1, "color": "Blue", "price": 1, "productId": id, "productName": "cheap"},
     ]});
     let put = shop.post("/basket", basket).await.expect(200);
-    assert_eq!(put["body"]["items"][0], json!({"quantity": 2, "color": "Red", "price": 950.4, "productId": id, "productName": "IPhone X"}));
+    assert_eq!(
+        put["body"]["items"][0],
+        json!({"quantity": 2, "color": "Red", "price": 950.4, "productId": id, "productName": "IPhone X"})
+    );
     let checkout = json!({"userName": "swn", "totalPrice": 0, "firstName": "mehmet", "lastName": "ozkaya",
         "email": "ezozkme@gmail.com", "address": "istanbul", "cardInfo": "5554443322221111", "paymentMethod": 1});
     let accepted = shop.post("/basket/checkout", checkout).await.expect(200);
@@ -76,7 +84,11 @@ async fn the_classic_story_from_product_to_order() {
     assert_eq!(other_date["body"], json!([]));
     assert_eq!(shop.get("/order/").await.expect(200)["body"], json!([order]), "with a trailing slash too");
     assert_eq!(shop.get(&format!("/product/{id}")).await.expect(200)["body"]["stock"], 4);
-    assert_eq!(shop.get(&format!("/v1/orders/{order_id}")).await.expect(200)["total"]["amount"], 285_120, "seen from both sides");
+    assert_eq!(
+        shop.get(&format!("/v1/orders/{order_id}")).await.expect(200)["total"]["amount"],
+        285_120,
+        "seen from both sides"
+    );
     assert_eq!(shop.get("/basket/swn").await.code(), "basket_not_found");
 }
 
@@ -163,8 +175,17 @@ async fn fault_client_chosen_prices() {
     assert_eq!(put["body"]["items"][0]["productName"], "phone");
     let refused = shop.post("/basket/checkout", json!({"userName": "ann", "totalPrice": 0.01})).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (409, "price_changed"));
-    let answer = shop.put("/v1/baskets/ann", json!({"items": [{"productId": phone, "quantity": 1, "unitPrice": {"amount": 1, "currency": "USD"}}]})).await;
-    assert_eq!((answer.status.as_u16(), answer.pointers()), (400, vec!["/items/0/unitPrice"]), "/v1 says that it takes no price");
+    let answer = shop
+        .put(
+            "/v1/baskets/ann",
+            json!({"items": [{"productId": phone, "quantity": 1, "unitPrice": {"amount": 1, "currency": "USD"}}]}),
+        )
+        .await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.pointers()),
+        (400, vec!["/items/0/unitPrice"]),
+        "/v1 says that it takes no price"
+    );
 
     let detail = json!({"userName": "eve", "items": [{"productId": phone, "productName": "phone", "quantity": 1, "price": 0.01}]});
     shop.emit(shop.event("CheckoutBasket", detail)).await;
@@ -186,7 +207,9 @@ async fn fault_card_number_stored() {
     shop.fill("ann", &phone, 1).await;
     shop.post("/basket/checkout", json!({"userName": "ann", "cardInfo": card})).await.expect(200);
     shop.fill("bob", &phone, 1).await;
-    shop.post("/v1/baskets/bob/checkout", json!({"payment": {"method": 2, "cardNumber": "4929 1234 5678 1234"}})).await.expect(202);
+    shop.post("/v1/baskets/bob/checkout", json!({"payment": {"method": 2, "cardNumber": "4929 1234 5678 1234"}}))
+        .await
+        .expect(202);
     for entry in std::fs::read_dir(&shop.folder).unwrap() {
         let path = entry.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
@@ -208,7 +231,11 @@ async fn fault_no_dead_letter_queue() {
     shop.emit(shop.event("CheckoutBasket", good("before"))).await;
     shop.emit(shop.event("CheckoutBasket", sample.clone())).await;
     shop.emit(shop.event("CheckoutBasket", json!({"userName": "swn", "items": []}))).await;
-    shop.emit(shop.event("CheckoutBasket", json!({"userName": "swn", "items": [{"productId": phone, "productName": "p", "quantity": 0, "price": 1}]}))).await;
+    shop.emit(shop.event(
+        "CheckoutBasket",
+        json!({"userName": "swn", "items": [{"productId": phone, "productName": "p", "quantity": 0, "price": 1}]}),
+    ))
+    .await;
     shop.emit(shop.event("CheckoutBasket", good("after"))).await;
     shop.deliver().await;
     let letters = shop.dead_letters(Queue::OrderQueue).await;
@@ -226,15 +253,23 @@ async fn fault_no_dead_letter_queue() {
 async fn fault_one_page_of_a_scan_passed_off_as_the_whole_list() {
     let shop = TestShop::new().await;
     for n in 0..45 {
-        let body = json!({"name": format!("p{n:02}"), "price": 1, "category": if n % 3 == 0 { "Third" } else { "Other" }});
+        let body =
+            json!({"name": format!("p{n:02}"), "price": 1, "category": if n % 3 == 0 { "Third" } else { "Other" }});
         shop.post("/product", body).await.expect(200);
     }
-    for (path, expected) in [("/product", 45), ("/product?category=Third", 15), ("/product?category=None", 0), ("/product?limit=9", 45)] {
+    for (path, expected) in
+        [("/product", 45), ("/product?category=Third", 15), ("/product?category=None", 0), ("/product?limit=9", 45)]
+    {
         let (mut names, mut cursor) = (Vec::new(), None::<String>);
         loop {
             let join = if path.contains('?') { '&' } else { '?' };
-            let page = shop.get(&cursor.as_ref().map_or(path.to_owned(), |cursor| format!("{path}{join}cursor={cursor}"))).await.expect(200);
-            names.extend(page["body"].as_array().unwrap().iter().map(|product| product["name"].as_str().unwrap().to_owned()));
+            let page = shop
+                .get(&cursor.as_ref().map_or(path.to_owned(), |cursor| format!("{path}{join}cursor={cursor}")))
+                .await
+                .expect(200);
+            names.extend(
+                page["body"].as_array().unwrap().iter().map(|product| product["name"].as_str().unwrap().to_owned()),
+            );
             match page.get("nextCursor") {
                 Some(next) => cursor = Some(next.as_str().unwrap().to_owned()),
                 None => break,
@@ -314,7 +349,10 @@ async fn thirty_buyers_of_seven_pieces() {
     let (ledger, sums) = shop.ledger(&phone).await;
     assert_eq!((ledger.len(), sums), (8, (7, 0)), "one receipt, seven reservations, and they add up");
     let rejected = orders.iter().find(|order| order["status"] == "REJECTED").unwrap();
-    assert_eq!(rejected["rejections"], json!([{"productId": phone, "reason": "outOfStock", "asked": 1, "available": 0}]));
+    assert_eq!(
+        rejected["rejections"],
+        json!([{"productId": phone, "reason": "outOfStock", "asked": 1, "available": 0}])
+    );
 }
 
 #[tokio::test]
@@ -335,7 +373,9 @@ async fn a_price_changed_since_it_was_put_in_is_told_with_both_totals_and_accept
     let shop = TestShop::new().await;
     let phone = shop.product("phone", 10_000, 5).await;
     shop.fill("ann", &phone, 2).await;
-    shop.patch(&format!("/v1/products/{phone}"), json!({"price": {"amount": 12_000, "currency": "USD"}})).await.expect(200);
+    shop.patch(&format!("/v1/products/{phone}"), json!({"price": {"amount": 12_000, "currency": "USD"}}))
+        .await
+        .expect(200);
     let refused = shop.post("/v1/baskets/ann/checkout", json!({})).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (409, "price_changed"));
     assert_eq!(refused.body["expectedTotal"]["amount"], 20_000);

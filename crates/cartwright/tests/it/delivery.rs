@@ -57,7 +57,12 @@ async fn pauses_grow_and_are_not_all_alike() {
     for (pause, ceiling) in pauses.iter().zip([500, 2_000, 8_000, 32_000, 60_000]) {
         assert!((ceiling / 2 - 2..=ceiling).contains(pause), "{pauses:?}");
     }
-    assert!(pauses.iter().zip([500, 2_000, 8_000, 32_000, 60_000]).any(|(pause, ceiling)| *pause != ceiling && *pause != ceiling / 2));
+    assert!(
+        pauses
+            .iter()
+            .zip([500, 2_000, 8_000, 32_000, 60_000])
+            .any(|(pause, ceiling)| *pause != ceiling && *pause != ceiling / 2)
+    );
     shop.deliver_with_retries().await;
 }
 

@@ -56,7 +56,8 @@ impl Store for FaultyStore {
             let mut faults = self.faults.lock().unwrap();
             if faults.is_empty() { None } else { Some(faults.remove(0)) }
         };
-        let failed = || CommitError::Failed(Error::new(Kind::Unavailable, "storage_failed", "A fault that a test put in."));
+        let failed =
+            || CommitError::Failed(Error::new(Kind::Unavailable, "storage_failed", "A fault that a test put in."));
         match fault {
             None => self.inner.commit(batch).await,
             Some(Fault::Refuse) => Err(failed()),

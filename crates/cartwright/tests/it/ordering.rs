@@ -11,7 +11,9 @@ async fn an_order_goes_from_placed_to_returned() {
     let shop = TestShop::new().await;
     let phone = shop.product("phone", 100, 5).await;
     let order = shop.order("ann", &phone, 2).await;
-    for (status, stock) in [("PACKED", (5, 2, 3)), ("SHIPPED", (3, 0, 3)), ("DELIVERED", (3, 0, 3)), ("RETURNED", (3, 0, 3))] {
+    for (status, stock) in
+        [("PACKED", (5, 2, 3)), ("SHIPPED", (3, 0, 3)), ("DELIVERED", (3, 0, 3)), ("RETURNED", (3, 0, 3))]
+    {
         let moved = shop.transition(&order, status).await.expect(200);
         assert_eq!(moved["status"], status);
         shop.deliver().await;
@@ -71,7 +73,9 @@ async fn every_step_that_the_table_does_not_have_is_refused() {
         }
     };
     let all = ["PLACED", "CONFIRMED", "REJECTED", "PACKED", "SHIPPED", "DELIVERED", "CANCELLED", "RETURNED"];
-    for from in [Status::Confirmed, Status::Packed, Status::Shipped, Status::Delivered, Status::Cancelled, Status::Returned] {
+    for from in
+        [Status::Confirmed, Status::Packed, Status::Shipped, Status::Delivered, Status::Cancelled, Status::Returned]
+    {
         let order = shop.order("ann", &phone, 1).await;
         for status in path_to(from) {
             shop.transition(&order, status).await.expect(200);
@@ -131,10 +135,15 @@ async fn orders_are_listed_newest_first_of_all_and_of_one_customer() {
     let phone = shop.product("phone", 100, None).await;
     let mut placed = Vec::new();
     for n in 0..33 {
-        placed.push((if n % 3 == 0 { "ann" } else { "bob" }, shop.order(if n % 3 == 0 { "ann" } else { "bob" }, &phone, 1).await));
+        placed.push((
+            if n % 3 == 0 { "ann" } else { "bob" },
+            shop.order(if n % 3 == 0 { "ann" } else { "bob" }, &phone, 1).await,
+        ));
     }
     placed.reverse();
-    let ids = |orders: Vec<serde_json::Value>| orders.iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let ids = |orders: Vec<serde_json::Value>| {
+        orders.iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
     let all: Vec<String> = placed.iter().map(|(_, id)| id.clone()).collect();
     for limit in [1, 5, 33, 100] {
         assert_eq!(ids(shop.all(&format!("/v1/orders?limit={limit}")).await), all, "pages of {limit}");
@@ -143,11 +152,16 @@ async fn orders_are_listed_newest_first_of_all_and_of_one_customer() {
     assert_eq!(ids(shop.all("/v1/orders?customer=ANN&limit=4").await), anns);
     assert_eq!(ids(shop.all("/v1/orders?customer=nobody").await), Vec::<String>::new());
     let classic = shop.get("/order?limit=33").await.expect(200);
-    let classic: Vec<&str> = classic["body"].as_array().unwrap().iter().map(|order| order["orderId"].as_str().unwrap()).collect();
+    let classic: Vec<&str> =
+        classic["body"].as_array().unwrap().iter().map(|order| order["orderId"].as_str().unwrap()).collect();
     assert_eq!(classic, all);
     let foreign = shop.get("/v1/orders?customer=ann&limit=4").await.body["nextCursor"].as_str().unwrap().to_owned();
     let refused = shop.get(&format!("/v1/orders?cursor={foreign}")).await;
-    assert_eq!((refused.status.as_u16(), refused.pointers()), (400, vec!["?cursor"]), "a cursor is good for its own list");
+    assert_eq!(
+        (refused.status.as_u16(), refused.pointers()),
+        (400, vec!["?cursor"]),
+        "a cursor is good for its own list"
+    );
 }
 
 #[tokio::test]

@@ -50,7 +50,8 @@ async fn unknown_paths_and_methods_are_problems() {
 async fn every_listed_route_answers_with_and_without_a_trailing_slash() {
     let shop = TestShop::new().await;
     for (method, path) in cartwright::api::table() {
-        let path = path.replace("{id}", "0").replace("{productId}", "0").replace("{user}", "ann").replace("{userName}", "ann");
+        let path =
+            path.replace("{id}", "0").replace("{productId}", "0").replace("{user}", "ann").replace("{userName}", "ann");
         let plain = shop.send(method.clone(), &path, &[], "{}").await;
         let slashed = shop.send(method.clone(), &format!("{path}/"), &[], "{}").await;
         assert_eq!(plain.status, slashed.status, "{method} {path}");
@@ -67,18 +68,31 @@ async fn bodies_must_be_json_of_reasonable_size() {
         (answer.status.as_u16(), answer.code().to_owned())
     };
     assert_eq!(send("/v1/products", "text/plain", "{}".into()).await, (415, "unsupported_media_type".into()));
-    assert_eq!(send("/v1/products", "application/json; charset=utf-8", "{".into()).await, (400, "malformed_json".into()));
+    assert_eq!(
+        send("/v1/products", "application/json; charset=utf-8", "{".into()).await,
+        (400, "malformed_json".into())
+    );
     assert_eq!(send("/v1/products", "application/json", "".into()).await, (400, "malformed_json".into()));
     assert_eq!(send("/v1/products", "application/json", "\u{0}".into()).await, (400, "malformed_json".into()));
     assert_eq!(send("/v1/products", "application/json", "[".repeat(100_000)).await, (400, "malformed_json".into()));
     assert_eq!(send("/v1/products", "application/json", " ".repeat(300_000)).await, (413, "body_too_large".into()));
-    assert_eq!(send("/product", "application/x-www-form-urlencoded", "{}".into()).await, (400, "invalid_request".into()), "as curl -d sends it");
+    assert_eq!(
+        send("/product", "application/x-www-form-urlencoded", "{}".into()).await,
+        (400, "invalid_request".into()),
+        "as curl -d sends it"
+    );
 }
 
 #[tokio::test]
 async fn limits_and_cursors_are_checked() {
     let shop = TestShop::new().await;
-    for (query, pointer) in [("limit=0", "?limit"), ("limit=101", "?limit"), ("limit=x", "?limit"), ("cursor=x", "?cursor"), ("cursor=", "?cursor")] {
+    for (query, pointer) in [
+        ("limit=0", "?limit"),
+        ("limit=101", "?limit"),
+        ("limit=x", "?limit"),
+        ("cursor=x", "?cursor"),
+        ("cursor=", "?cursor"),
+    ] {
         for path in ["/v1/products", "/v1/orders", "/v1/baskets", "/product", "/order", "/basket", "/order/ann"] {
             let answer = shop.get(&format!("{path}?{query}")).await;
             assert_eq!((answer.status.as_u16(), answer.pointers()), (400, vec![pointer]), "{path}?{query}");
@@ -128,7 +142,10 @@ async fn a_running_idempotency_key_is_refused() {
     };
     let door = Door::new(Router::new().route("/slow", post(handler)).with_state(shop.app.clone()), &shop.app);
     let request = || Request::post("/slow").header("idempotency-key", "k").body(axum::body::Body::from("{}")).unwrap();
-    let first = { let (door, request) = (door.clone(), request()); tokio::spawn(async move { door.answer(request).await.status() }) };
+    let first = {
+        let (door, request) = (door.clone(), request());
+        tokio::spawn(async move { door.answer(request).await.status() })
+    };
     let second = loop {
         tokio::task::yield_now().await;
         if first.is_finished() {
@@ -153,15 +170,23 @@ async fn the_description_lists_every_route_and_its_problems() {
     for (method, path) in cartwright::api::table() {
         let operation = &document["paths"][path][method.as_str().to_lowercase()];
         assert!(operation["operationId"].is_string(), "{method} {path}");
-        assert!(operation["responses"].as_object().unwrap().keys().any(|status| status.starts_with('2')), "{method} {path}");
+        assert!(
+            operation["responses"].as_object().unwrap().keys().any(|status| status.starts_with('2')),
+            "{method} {path}"
+        );
         assert!(operation["responses"]["503"].is_object(), "{method} {path}");
-        assert_eq!(operation["requestBody"].is_object(), matches!(method, Method::POST | Method::PUT | Method::PATCH), "{method} {path}");
+        assert_eq!(
+            operation["requestBody"].is_object(),
+            matches!(method, Method::POST | Method::PUT | Method::PATCH),
+            "{method} {path}"
+        );
     }
     let text = document.to_string();
     for reference in text.split("\"#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
         assert!(document["components"]["schemas"][reference].is_object(), "{reference} is referred to and not there");
     }
-    let mut ids: Vec<&str> = text.split("\"operationId\":\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let mut ids: Vec<&str> =
+        text.split("\"operationId\":\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     let count = ids.len();
     ids.sort_unstable();
     ids.dedup();

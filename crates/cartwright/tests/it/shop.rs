@@ -125,7 +125,11 @@ impl TestShop {
         let response = self.door.answer(request.body(body.into()).unwrap()).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}")) };
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"))
+        };
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
@@ -233,7 +237,9 @@ impl TestShop {
         loop {
             self.deliver().await;
             let now_ms = self.app.clock.now().as_millisecond();
-            let Some(due) = Queue::ALL.into_iter().filter_map(|queue| self.store.next_due_ms(queue)).min() else { return };
+            let Some(due) = Queue::ALL.into_iter().filter_map(|queue| self.store.next_due_ms(queue)).min() else {
+                return;
+            };
             self.clock.advance(Duration::from_millis(u64::try_from(due - now_ms).unwrap_or(0) + 1));
         }
     }
@@ -273,7 +279,9 @@ impl Drop for TestShop {
             return;
         }
         let file = rusqlite::Connection::open(self.folder.join(FILE_NAME)).unwrap();
-        let count = |table: &str| file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0)).unwrap();
+        let count = |table: &str| {
+            file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0)).unwrap()
+        };
         assert_eq!(count("messages"), 0, "events were left undelivered");
         assert_eq!(count("dead_letters"), *self.expected_dead.get_mut(), "messages died that the test did not expect");
     }

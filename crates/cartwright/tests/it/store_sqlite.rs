@@ -99,7 +99,12 @@ async fn documents_whose_time_is_over_are_removed() {
     for (sk, hours) in [("SOON", 1), ("LATER", 3)] {
         let expires_at = Some(clock.now() + jiff::SignedDuration::from_hours(hours));
         let mut batch = Batch::new(Table::Basket);
-        batch.writes.push(Write::Put { key: partition.key(sk), expect: Expect::Absent, body: r#"{"n":1}"#.into(), expires_at });
+        batch.writes.push(Write::Put {
+            key: partition.key(sk),
+            expect: Expect::Absent,
+            body: r#"{"n":1}"#.into(),
+            expires_at,
+        });
         store.commit(batch).await.unwrap();
     }
     assert_eq!(store.remove_expired().await.unwrap(), 0);
@@ -139,11 +144,22 @@ async fn the_views_show_the_shop_to_sqlite_tools() {
     shop.fill("bob", &phone, 1).await;
     let file = Connection::open(shop.folder.join(FILE_NAME)).unwrap();
     let one = |sql: &str| file.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
-    assert_eq!(one("SELECT name || ' ' || price_minor || ' ' || on_hand || ' ' || available FROM products"), "phone 9999 5 3");
-    assert_eq!(one("SELECT id || ' ' || customer || ' ' || status || ' ' || total_minor FROM orders"), format!("{order} ann CONFIRMED 19998"));
+    assert_eq!(
+        one("SELECT name || ' ' || price_minor || ' ' || on_hand || ' ' || available FROM products"),
+        "phone 9999 5 3"
+    );
+    assert_eq!(
+        one("SELECT id || ' ' || customer || ' ' || status || ' ' || total_minor FROM orders"),
+        format!("{order} ann CONFIRMED 19998")
+    );
     assert_eq!(one("SELECT order_id || ' ' || quantity FROM order_lines"), format!("{order} 2"));
     assert_eq!(one("SELECT user_name || ' ' || lines FROM baskets"), "bob 1");
-    assert_eq!(one("SELECT group_concat(kind) FROM (SELECT kind FROM stock_movements WHERE product_id IS NOT NULL ORDER BY at)"), "received,reserved");
+    assert_eq!(
+        one(
+            "SELECT group_concat(kind) FROM (SELECT kind FROM stock_movements WHERE product_id IS NOT NULL ORDER BY at)"
+        ),
+        "received,reserved"
+    );
 }
 
 #[tokio::test]

@@ -73,7 +73,11 @@ fn no_handler_commits_and_no_service_publishes() {
         let in_service = SERVICES.iter().any(|service| path.starts_with(Path::new("src").join(service)));
         if in_service && matches!(name, "http.rs" | "classic.rs" | "mod.rs") {
             for forbidden in ["commit(", "Batch", "transact(", "app.store"] {
-                assert!(!code_of(&text).contains(forbidden), "{} does an operation's work: {forbidden}", path.display());
+                assert!(
+                    !code_of(&text).contains(forbidden),
+                    "{} does an operation's work: {forbidden}",
+                    path.display()
+                );
             }
         }
         if in_service {

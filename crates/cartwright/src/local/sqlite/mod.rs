@@ -18,7 +18,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::store::{self, Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table};
+use super::super::store::{
+    self, Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table,
+};
 use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use queues::Queues;
@@ -131,9 +133,20 @@ impl SqliteStore {
         let cache = Arc::new(Cache::with_weighter(CACHE_DOCUMENTS, CACHE_BYTES, CacheWeight));
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
         let writer = writer::Writer::new(connection, Arc::clone(&cache), Arc::clone(&queues), clock);
-        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(inbox)).map_err(folder_error)?;
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run(inbox))
+            .map_err(folder_error)?;
         let writer = Mutex::new(Some(thread));
-        Ok(Arc::new(SqliteStore { file, commands, cache, queues, readers: Arc::default(), writer, lock: Mutex::new(Some(lock)) }))
+        Ok(Arc::new(SqliteStore {
+            file,
+            commands,
+            cache,
+            queues,
+            readers: Arc::default(),
+            writer,
+            lock: Mutex::new(Some(lock)),
+        }))
     }
 
     /// Waits for all commits that were handed in, writes the log back into the file, and ends the writer. Commits that
@@ -167,7 +180,10 @@ impl SqliteStore {
     }
 
     /// Runs `read` on a thread that may block, with a connection of its own.
-    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T> + Send + 'static) -> Result<T> {
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (readers, cache, file) = (Arc::clone(&self.readers), Arc::clone(&self.cache), self.file.clone());
         let task = tokio::task::spawn_blocking(move || {
             let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -273,7 +289,9 @@ fn list(connection: &Connection, range: &Range, after: Option<&str>, limit: usiz
     let (from, to, order) = match (range.descending, after) {
         (false, Some(after)) if after >= range.prefix.as_str() => (Bound::After(after), end.as_deref(), "ASC"),
         (false, _) => (Bound::From(&range.prefix), end.as_deref(), "ASC"),
-        (true, Some(after)) if end.as_deref().is_none_or(|end| after < end) => (Bound::From(&range.prefix), Some(after), "DESC"),
+        (true, Some(after)) if end.as_deref().is_none_or(|end| after < end) => {
+            (Bound::From(&range.prefix), Some(after), "DESC")
+        }
         (true, _) => (Bound::From(&range.prefix), end.as_deref(), "DESC"),
     };
     let (operator, from) = match from {
@@ -281,7 +299,9 @@ fn list(connection: &Connection, range: &Range, after: Option<&str>, limit: usiz
         Bound::From(from) => (">=", from),
     };
     let upper = if to.is_some() { "AND sk < ?3" } else { "AND ?3 IS NULL" };
-    let sql = format!("SELECT sk, version, body FROM {table} WHERE pk = ?1 AND sk {operator} ?2 {upper} ORDER BY sk {order} LIMIT ?4");
+    let sql = format!(
+        "SELECT sk, version, body FROM {table} WHERE pk = ?1 AND sk {operator} ?2 {upper} ORDER BY sk {order} LIMIT ?4"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params![pk, from, to, limit + 1], |row| {
         let body = Body::from_text(row.get_ref(2)?.as_str()?);
@@ -314,7 +334,8 @@ fn successor(prefix: &str) -> Option<String> {
 
 fn take_lock(folder: &Path) -> Result<File, OpenError> {
     let folder_error = |source| OpenError::Folder { folder: folder.to_owned(), source };
-    let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(folder.join(LOCK_NAME));
+    let options =
+        || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(folder.join(LOCK_NAME));
     let mut lock = options().map_err(folder_error)?;
     match lock.try_lock() {
         Ok(()) => {}

@@ -93,7 +93,9 @@ struct State {
 impl Queues {
     /// Finds out what waits in the file.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let highest = |table: &str| connection.query_row(&format!("SELECT max(seq) FROM {table}"), [], |row| row.get::<_, Option<i64>>(0));
+        let highest = |table: &str| {
+            connection.query_row(&format!("SELECT max(seq) FROM {table}"), [], |row| row.get::<_, Option<i64>>(0))
+        };
         let last = highest("messages")?.unwrap_or(0).max(highest("dead_letters")?.unwrap_or(0));
         let queues = Queues { backlogs: Default::default(), next_seq: AtomicI64::new(last + 1) };
         for queue in Queue::ALL {
@@ -120,7 +122,8 @@ impl Queues {
 
     /// Writes the row of a new message.
     pub(super) fn insert(&self, connection: &Connection, message: &NewMessage, now_ms: i64) -> rusqlite::Result<()> {
-        let body = serde_json::to_string(&message.envelope).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let body = serde_json::to_string(&message.envelope)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let sql = "INSERT INTO messages (queue, seq, enqueued_at_ms, body) VALUES (?1, ?2, ?3, ?4)";
         connection.prepare_cached(sql)?.execute(params![message.queue.name(), message.seq, now_ms, body])?;
         Ok(())
@@ -176,7 +179,10 @@ impl SqliteStore {
         }
         let (load_new, load_due) = {
             let state = self.queues.state(queue);
-            ((state.loaded_to < state.newest).then_some((state.loaded_to, state.newest)), state.next_due_ms.is_some_and(|due| due <= now_ms))
+            (
+                (state.loaded_to < state.newest).then_some((state.loaded_to, state.newest)),
+                state.next_due_ms.is_some_and(|due| due <= now_ms),
+            )
         };
         if let Some((after, newest)) = load_new {
             self.load_new(queue, after, newest).await?;
@@ -203,13 +209,16 @@ impl SqliteStore {
     }
 
     async fn load_due(&self, queue: Queue, now_ms: i64) -> Result<()> {
-        let sql = "SELECT seq, receives, body FROM messages WHERE queue = ?1 AND due_at_ms <= ?2 ORDER BY due_at_ms LIMIT ?3";
-        let (rows, next_due_ms) = self.read(move |connection, _| {
-            let rows = load(connection, sql, queue, now_ms)?;
-            let later = "SELECT min(due_at_ms) FROM messages WHERE queue = ?1 AND due_at_ms > ?2";
-            let next: Option<i64> = connection.query_row(later, params![queue.name(), now_ms], |row| row.get(0))?;
-            Ok((rows, next))
-        }).await?;
+        let sql =
+            "SELECT seq, receives, body FROM messages WHERE queue = ?1 AND due_at_ms <= ?2 ORDER BY due_at_ms LIMIT ?3";
+        let (rows, next_due_ms) = self
+            .read(move |connection, _| {
+                let rows = load(connection, sql, queue, now_ms)?;
+                let later = "SELECT min(due_at_ms) FROM messages WHERE queue = ?1 AND due_at_ms > ?2";
+                let next: Option<i64> = connection.query_row(later, params![queue.name(), now_ms], |row| row.get(0))?;
+                Ok((rows, next))
+            })
+            .await?;
         let mut state = self.queues.state(queue);
         // A full page may not be all that is due: look again as soon as these are in hand.
         state.next_due_ms = if rows.len() == LOAD { Some(now_ms) } else { next_due_ms };

@@ -119,7 +119,12 @@ impl Writer {
         let mut waiting = commands.drain(..);
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut work = Work { connection: &transaction, cache: &self.cache, now_ms: self.clock.now().as_millisecond(), queues: &self.queues };
+            let mut work = Work {
+                connection: &transaction,
+                cache: &self.cache,
+                now_ms: self.clock.now().as_millisecond(),
+                queues: &self.queues,
+            };
             for command in waiting.by_ref() {
                 if let Err((error, answer)) = work.apply(command, group) {
                     group.answers.push(answer);
@@ -132,7 +137,8 @@ impl Writer {
         result.map_err(|error| {
             // After a failed fsync the kernel may have dropped the pages: only a restart, which reads the log again,
             // tells what is there. See "fsyncgate" (PostgreSQL, 2018).
-            let fatal = matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt));
+            let fatal =
+                matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt));
             let error = storage_error(error);
             if fatal {
                 tracing::error!(%error, "the disk failed; no more writes until the server is restarted");
@@ -265,7 +271,9 @@ impl Work<'_> {
                  (SELECT pk, sk FROM {name} WHERE expires_at_ms <= ?1 ORDER BY expires_at_ms LIMIT ?2) RETURNING pk, sk"
             );
             let mut statement = self.connection.prepare_cached(&sql)?;
-            let keys = statement.query_map(params![self.now_ms, MAX_EXPIRED], |row| Ok(Key::new(table, row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            let keys = statement.query_map(params![self.now_ms, MAX_EXPIRED], |row| {
+                Ok(Key::new(table, row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?;
             for key in keys {
                 let key = key?;
                 group.overlay.insert(key.clone(), None);
@@ -350,8 +358,16 @@ struct Statements {
 macro_rules! statements {
     ($table:literal) => {
         Statements {
-            insert: concat!("INSERT INTO ", $table, " (pk, sk, version, expires_at_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)"),
-            update: concat!("UPDATE ", $table, " SET version = ?3, expires_at_ms = ?4, body = ?5 WHERE pk = ?1 AND sk = ?2"),
+            insert: concat!(
+                "INSERT INTO ",
+                $table,
+                " (pk, sk, version, expires_at_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)"
+            ),
+            update: concat!(
+                "UPDATE ",
+                $table,
+                " SET version = ?3, expires_at_ms = ?4, body = ?5 WHERE pk = ?1 AND sk = ?2"
+            ),
             adjust: concat!("UPDATE ", $table, " SET version = ?3, body = ?4 WHERE pk = ?1 AND sk = ?2"),
             delete: concat!("DELETE FROM ", $table, " WHERE pk = ?1 AND sk = ?2"),
         }
