@@ -122,7 +122,7 @@ async fn serve(shop: Shop, listen: SocketAddr, demo: bool) -> Result<(), AnyErro
     if demo {
         seed_with_progress(&app).await?;
     }
-    let listener = TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}; choose another address with --listen"))?;
     let address = listener.local_addr()?;
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();

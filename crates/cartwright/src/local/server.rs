@@ -4,17 +4,17 @@
 //! Connections are capped; each has a few seconds to begin and to finish its headers; what they ask goes through the
 //! [`Door`]. On shutdown the listener closes at once, and requests under way are answered.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::FutureExt;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::rest::Door;
@@ -27,64 +27,102 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Time for requests under way to be answered on shutdown.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a connection that is just being made when the server stops to send its first byte.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
 /// Pause when the operating system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `door` on `listener` until `stop` resolves, then answers what is under way and returns.
 pub async fn serve(listener: TcpListener, door: Door, stop: impl Future<Output = ()>) {
-    let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEAD_BYTES as u32)
-        .keep_alive_interval(Some(HEADER_TIMEOUT));
-    let builder = Arc::new(builder);
+    let server = Server {
+        door,
+        connections: GracefulShutdown::new(),
+        slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        stopping: watch::Sender::new(false),
+    };
     let mut stop = std::pin::pin!(stop);
     loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+        let slot = tokio::select! {
+            slot = Arc::clone(&server.slots).acquire_owned() => slot,
             () = &mut stop => break,
         };
-        let Some((stream, _, slot)) = accepted else { continue };
-        let (watcher, builder, door) = (graceful.watcher(), Arc::clone(&builder), door.clone());
+        let Ok(slot) = slot else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, _)) => server.spawn(stream, slot),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    server.drain(listener).await;
+}
+
+struct Server {
+    door: Door,
+    connections: GracefulShutdown,
+    slots: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Serves one connection, on a task of its own.
+    fn spawn(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
+        let (watcher, door, stopping) = (self.connections.watcher(), self.door.clone(), self.stopping.subscribe());
         tokio::spawn(async move {
-            // `peek`, because `readable()` also returns without a byte, and hyper waits for the first one for ever.
-            if matches!(timeout(HEADER_TIMEOUT, stream.peek(&mut [0; 1])).await, Ok(Ok(1))) {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection ended before it began");
+            }
+            if begins(&stream, stopping).await {
                 let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let door = door.clone();
                     async move { Ok::<_, std::convert::Infallible>(door.answer(request.map(Body::new)).await) }
                 });
-                let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-                if let Err(error) = watcher.watch(connection.into_owned()).await {
+                // HTTP/1.1 only: telling it from HTTP/2 would mean waiting for bytes without a time limit.
+                let mut http = http1::Builder::new();
+                http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+                let connection = http.serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = watcher.watch(connection).await {
                     tracing::debug!(%error, "a connection ended early");
                 }
             }
             drop(slot);
         });
     }
-    drop(listener);
-    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish in time and were cut off");
+
+    /// Takes in the connections that the operating system had already accepted for us, closes the listener, and waits
+    /// until what is under way is answered.
+    async fn drain(self, listener: TcpListener) {
+        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+            if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                self.spawn(stream, slot);
+            }
+        }
+        drop(listener);
+        let _ = self.stopping.send(true);
+        if timeout(DRAIN_TIMEOUT, self.connections.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not finish in time and were cut off");
+        }
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, address)) => {
-            let _ = stream.set_nodelay(true);
-            Some((stream, address, slot))
-        }
-        Err(error) => {
-            tracing::warn!(%error, "cannot accept a connection");
-            sleep(ACCEPT_PAUSE).await;
-            None
-        }
+/// Waits for the first byte of a connection, which hyper would do without a time limit. When the server is stopping, a
+/// connection has only a moment left to begin.
+async fn begins(stream: &TcpStream, mut stopping: watch::Receiver<bool>) -> bool {
+    // `peek`, because `readable()` also returns without a byte.
+    let mut first = [0; 1];
+    let last_moment = async {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+        sleep(LAST_MOMENT).await;
+    };
+    tokio::select! {
+        biased;
+        byte = stream.peek(&mut first) => matches!(byte, Ok(1)),
+        () = last_moment => false,
+        () = sleep(HEADER_TIMEOUT) => false,
     }
 }

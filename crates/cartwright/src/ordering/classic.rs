@@ -78,7 +78,11 @@ pub(crate) async fn list_orders_of_user(
     list: List,
 ) -> Result<Reply<200, Classic<Vec<ClassicOrder>>>> {
     let Some(date) = params.order_date else {
-        let listing = ops::list_orders(&app, Some(&user), &list).await?;
+        let listing = if list.is_limited() {
+            ops::list_orders(&app, Some(&user), &list).await?
+        } else {
+            ops::all_orders_of(&app, &user, &list).await?
+        };
         return Ok(page(&list, listing));
     };
     // A `+` of the offset arrives as a space when the caller did not encode it.

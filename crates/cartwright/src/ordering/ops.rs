@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::basket;
 use crate::error::{Error, Kind, Result};
 use crate::rest::{IfMatch, List, Listing};
-use crate::store::{Batch, Change, Cursor, Expect, Once, Table, list_merged, transact};
+use crate::store::{Batch, Change, Cursor, Expect, MAX_PAGE, Once, Table, list_merged, transact};
 use crate::values::{OrderId, Username};
 
 /// An order and how often it was written; 0 while its checkout is still on its way.
@@ -84,13 +84,30 @@ pub async fn list_orders(app: &App, customer: Option<&Username>, list: &List) ->
     Ok(Listing { items, next: next.map(|sk| Cursor::new(&scope, &sk)) })
 }
 
+/// Most orders that are answered at once to a caller who asked for all of a customer's.
+pub const MAX_ALL_ORDERS: usize = 500;
+
+/// All orders of a customer, newest first, up to [`MAX_ALL_ORDERS`]; the cursor goes on when there are more.
+///
+/// # Errors
+/// As [`list_orders`].
+pub async fn all_orders_of(app: &App, customer: &Username, list: &List) -> Result<Listing<VersionedOrder>> {
+    let mut all = list_orders(app, Some(customer), &list.of_size(MAX_PAGE)).await?;
+    while let Some(next) = all.next.take_if(|_| all.items.len() < MAX_ALL_ORDERS) {
+        let page = list_orders(app, Some(customer), &list.of_size(MAX_PAGE).from(next)).await?;
+        all.items.extend(page.items);
+        all.next = page.next;
+    }
+    Ok(all)
+}
+
 /// The orders a customer placed at exactly this moment. At most one page, and in practice none or one.
 ///
 /// # Errors
 /// Those of the store.
 pub async fn orders_placed_at(app: &App, customer: &Username, at: Timestamp) -> Result<Vec<Arc<Order>>> {
     let after = store::order_sk(&OrderId::last_of_second(at));
-    let page = app.store.list(&store::orders_of(customer), Some(&after), crate::store::MAX_PAGE).await?;
+    let page = app.store.list(&store::orders_of(customer), Some(&after), MAX_PAGE).await?;
     let orders = page.docs.iter().map(|doc| doc.parse::<Order>()).collect::<Result<Vec<_>>>()?;
     Ok(orders.into_iter().filter(|order| order.created_at == at).collect())
 }

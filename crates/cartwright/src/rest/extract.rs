@@ -100,7 +100,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
 /// Which page of a list is asked for.
 #[derive(Debug, Clone)]
 pub struct List {
-    limit: usize,
+    limit: Option<usize>,
     cursor: Option<String>,
     uri: Uri,
 }
@@ -117,7 +117,22 @@ pub struct Listing<T> {
 impl List {
     /// How many things at most.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit.unwrap_or(DEFAULT_LIMIT)
+    }
+
+    /// Whether the caller said how many.
+    pub fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// The same list in pages of another size.
+    pub fn of_size(&self, limit: usize) -> List {
+        List { limit: Some(limit), ..self.clone() }
+    }
+
+    /// The same list from another place on.
+    pub fn from(self, cursor: Cursor) -> List {
+        List { cursor: Some(cursor.into_text()), ..self }
     }
 
     /// The sort key to go on after, in the list called `scope`.
@@ -144,7 +159,7 @@ impl List {
 impl FromRequestParts<App> for List {
     type Rejection = Error;
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self> {
-        let (mut limit, mut cursor) = (DEFAULT_LIMIT, None);
+        let (mut limit, mut cursor) = (None, None);
         let query = parts.uri.query().unwrap_or_default();
         let pairs: Vec<(String, String)> =
             serde_urlencoded::from_str(query).map_err(|error| Error::field("?", error))?;
@@ -152,9 +167,8 @@ impl FromRequestParts<App> for List {
             match name.as_str() {
                 "limit" => {
                     let in_range = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-                    limit = in_range.ok_or_else(|| {
-                        Error::field("?limit", format!("must be a whole number from 1 to {MAX_PAGE}"))
-                    })?;
+                    let refuse = || Error::field("?limit", format!("must be a whole number from 1 to {MAX_PAGE}"));
+                    limit = Some(in_range.ok_or_else(refuse)?);
                 }
                 "cursor" => cursor = Some(value),
                 _ => {}

@@ -16,7 +16,7 @@ use axum::Router;
 use axum::body::Body as HttpBody;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
 use http::{Request, StatusCode, Uri};
 use tower::Service;
 
@@ -73,6 +73,7 @@ impl Door {
         let (id, id_header) = self.request_id(&request);
         request.extensions_mut().insert(RequestId(Arc::clone(&id)));
         trim_slash(request.uri_mut());
+        let seen = request.headers_mut().remove(IF_NONE_MATCH).filter(|_| request.method().is_safe());
         let mut router = self.router.clone();
         let answer = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
         let mut response = match tokio::time::timeout(self.timeout, answer).await {
@@ -88,6 +89,10 @@ impl Door {
             None => unrouted(&response),
             error => error,
         };
+        if seen.is_some_and(|seen| response.status() == StatusCode::OK && is_same(&seen, response.headers().get(ETAG))) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = HttpBody::empty();
+        }
         if let Some(error) = error {
             response = problem_response(&error, &id, response.headers().get(ALLOW));
         }
@@ -108,6 +113,12 @@ impl Door {
         let header = HeaderValue::from_str(&text).expect("hexadecimal digits and a dash are a header value");
         (Arc::from(text), header)
     }
+}
+
+/// Whether one of the entity tags of an `If-None-Match` is `etag`.
+fn is_same(seen: &HeaderValue, etag: Option<&HeaderValue>) -> bool {
+    let (Ok(seen), Some(Ok(etag))) = (seen.to_str(), etag.map(HeaderValue::to_str)) else { return false };
+    seen.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*")
 }
 
 /// The text a panic was raised with.

@@ -46,6 +46,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Part of the file that readers map into memory: halves the cost of a read.
 const MMAP_BYTES: i64 = 256 * 1024 * 1024;
 
+/// Largest document that is cached: a few large ones must not drive out many small ones.
+const MAX_CACHED_BYTES: usize = 16 * 1024;
+
 type Cache = quick_cache::sync::Cache<Key, Doc, CacheWeight>;
 
 #[derive(Clone)]
@@ -69,8 +72,14 @@ pub enum OpenError {
         /// Its process id, when known, as " 123".
         owner: String,
     },
+    /// Something that is no folder has its name.
+    #[error("{folder} is a file, not a folder; choose another with --data")]
+    NotAFolder {
+        /// The path that was given.
+        folder: PathBuf,
+    },
     /// The folder cannot be made or written.
-    #[error("cannot write to the data folder {folder}: {source}")]
+    #[error("cannot write to the data folder {folder}: {source}; mend its permissions, or choose another with --data")]
     Folder {
         /// The data folder.
         folder: PathBuf,
@@ -91,14 +100,20 @@ pub enum OpenError {
         /// The file.
         file: PathBuf,
     },
+    /// The file may be read but not written.
+    #[error("{file} is read-only for this user; mend its permissions, or choose another folder with --data")]
+    ReadOnly {
+        /// The file.
+        file: PathBuf,
+    },
     /// The disk is full.
-    #[error("no space is left for {file}")]
+    #[error("the disk is full: no space is left to open {file}")]
     Full {
         /// The file.
         file: PathBuf,
     },
     /// Anything else about the file.
-    #[error("cannot use {file}: {source}")]
+    #[error("cannot use {file}: {source}; choose another folder with --data")]
     Unusable {
         /// The file.
         file: PathBuf,
@@ -125,6 +140,9 @@ impl SqliteStore {
     /// See [`OpenError`]; each says what to do.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
         let folder_error = |source| OpenError::Folder { folder: folder.to_owned(), source };
+        if folder.exists() && !folder.is_dir() {
+            return Err(OpenError::NotAFolder { folder: folder.to_owned() });
+        }
         std::fs::create_dir_all(folder).map_err(folder_error)?;
         let lock = take_lock(folder)?;
         let file = folder.join(FILE_NAME);
@@ -261,13 +279,17 @@ fn read_through(connection: &Connection, cache: &Cache, key: &Key) -> rusqlite::
         quick_cache::sync::GuardResult::Value(doc) => Ok(Some(doc)),
         quick_cache::sync::GuardResult::Guard(guard) => {
             let doc = read_document(connection, key)?;
-            if let Some(doc) = &doc {
+            if let Some(doc) = doc.as_ref().filter(|doc| is_cacheable(doc)) {
                 let _ = guard.insert(doc.clone());
             }
             Ok(doc)
         }
         quick_cache::sync::GuardResult::Timeout => read_document(connection, key),
     }
+}
+
+fn is_cacheable(doc: &Doc) -> bool {
+    doc.body.text().len() <= MAX_CACHED_BYTES
 }
 
 fn read_document(connection: &Connection, key: &Key) -> rusqlite::Result<Option<Doc>> {
@@ -369,6 +391,9 @@ fn open_writer(file: &Path) -> Result<Connection, OpenError> {
         schema::migrate(&mut connection)?;
         Ok(connection)
     };
+    if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0) && OpenOptions::new().append(true).open(file).is_err() {
+        return Err(OpenError::ReadOnly { file: file.to_owned() });
+    }
     open().map_err(|source| open_error(file, source))
 }
 
@@ -389,6 +414,10 @@ fn open_error(file: &Path, error: SchemaError) -> OpenError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged { file, source },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { file },
             Some(ErrorCode::DiskFull) => OpenError::Full { file },
+            _ if source.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+                OpenError::Full { file }
+            }
+            Some(ErrorCode::ReadOnly) => OpenError::ReadOnly { file },
             _ => OpenError::Unusable { file, source: SchemaError::Sqlite(source) },
         },
         source => OpenError::Unusable { file, source },

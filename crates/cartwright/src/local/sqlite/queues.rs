@@ -90,6 +90,13 @@ struct State {
     in_hand: HashSet<i64>,
 }
 
+impl State {
+    /// Notes that a message that waits to be received again is due then.
+    fn due_at(&mut self, due_ms: i64) {
+        self.next_due_ms = Some(self.next_due_ms.map_or(due_ms, |earlier| earlier.min(due_ms)));
+    }
+}
+
 impl Queues {
     /// Finds out what waits in the file.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
@@ -178,17 +185,17 @@ impl SqliteStore {
             return Ok(Some(received));
         }
         let (load_new, load_due) = {
-            let state = self.queues.state(queue);
-            (
-                (state.loaded_to < state.newest).then_some((state.loaded_to, state.newest)),
-                state.next_due_ms.is_some_and(|due| due <= now_ms),
-            )
+            let mut state = self.queues.state(queue);
+            let on_disk = (state.loaded_to < state.newest).then_some((state.loaded_to, state.newest));
+            // Taken, not copied: a message that is put back while we read sets it again, and must not be forgotten.
+            (on_disk, state.next_due_ms.take_if(|due| *due <= now_ms))
         };
         if let Some((after, newest)) = load_new {
             self.load_new(queue, after, newest).await?;
         }
-        if load_due {
-            self.load_due(queue, now_ms).await?;
+        if let Some(due_ms) = load_due {
+            let loaded = self.load_due(queue, now_ms).await;
+            loaded.inspect_err(|_| self.queues.state(queue).due_at(due_ms))?;
         }
         Ok(self.queues.state(queue).ready.pop_front())
     }
@@ -221,7 +228,9 @@ impl SqliteStore {
             .await?;
         let mut state = self.queues.state(queue);
         // A full page may not be all that is due: look again as soon as these are in hand.
-        state.next_due_ms = if rows.len() == LOAD { Some(now_ms) } else { next_due_ms };
+        if let Some(next_due_ms) = if rows.len() == LOAD { Some(now_ms) } else { next_due_ms } {
+            state.due_at(next_due_ms);
+        }
         for row in rows {
             if state.in_hand.insert(row.seq) {
                 state.ready.push_back(row);
@@ -273,7 +282,7 @@ impl SqliteStore {
         self.command(|reply| Command::Queue(command, reply)).await?;
         let mut state = self.queues.state(queue);
         state.in_hand.remove(&seq);
-        state.next_due_ms = Some(state.next_due_ms.map_or(due_at_ms, |due| due.min(due_at_ms)));
+        state.due_at(due_at_ms);
         drop(state);
         self.queues.backlog(queue).arrived.notify_one();
         Ok(())

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::queues::{NewMessage, QueueCommand, Queues};
-use super::{Cache, closed, read_document, storage_error};
+use super::{Cache, closed, is_cacheable, read_document, storage_error};
 use crate::app::Clock;
 use crate::error::{Error, Result};
 use crate::events::queues_of;
@@ -102,8 +102,8 @@ impl Writer {
         if outcome.is_ok() {
             for key in group.changed {
                 match group.overlay.remove(&key) {
-                    Some(Some(doc)) => self.cache.insert(key, doc),
-                    Some(None) => drop(self.cache.remove(&key)),
+                    Some(Some(doc)) if is_cacheable(&doc) => self.cache.insert(key, doc),
+                    Some(_) => drop(self.cache.remove(&key)),
                     None => {}
                 }
             }
