@@ -12,6 +12,7 @@ use http::Method;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::tag::Tag;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr,
     Required, ResponseBuilder,
@@ -193,12 +194,21 @@ documented!(A, B, C);
 documented!(A, B, C, D);
 documented!(A, B, C, D, E);
 
+/// What all operations have in common.
+const ABOUT: &str = "\
+A commerce back end: catalogue and stock, baskets, checkout, orders.
+
+Errors are RFC 9457 problems (`application/problem+json`) with a stable `code`, and a JSON pointer for each bad field. \
+Lists are paged: go on with `nextCursor`, or follow the `Link` header. What can be changed has an `ETag`; send it back as \
+`If-Match`, and the change is refused if someone else was first. Send an `Idempotency-Key` with a `POST`, and it is carried \
+out once however often you repeat it. Money is in minor units under `/v1`, in major units on the classic paths.";
+
 /// The routes as they are listed, and their description.
 pub struct Routes {
     router: Router<App>,
     paths: PathsBuilder,
     schemas: BTreeMap<String, RefOr<Schema>>,
-    section: &'static str,
+    sections: Vec<&'static str>,
     /// Method and path of every route, in the order they were listed.
     pub table: Vec<(Method, &'static str)>,
 }
@@ -224,7 +234,7 @@ impl Default for Routes {
             router: Router::new(),
             paths: PathsBuilder::new(),
             schemas: BTreeMap::new(),
-            section: "",
+            sections: Vec::new(),
             table: Vec::new(),
         }
     }
@@ -241,7 +251,7 @@ impl Routes {
 
     /// The heading the next routes stand under.
     pub fn section(mut self, section: &'static str) -> Self {
-        self.section = section;
+        self.sections.push(section);
         self
     }
 
@@ -262,7 +272,7 @@ impl Routes {
             self.schemas.insert(name, schema);
         }
         let mut builder =
-            OperationBuilder::new().tag(self.section).summary(Some(summary)).operation_id(Some(operation_id(name)));
+            OperationBuilder::new().tag(self.sections.last().copied().unwrap_or_default()).summary(Some(summary)).operation_id(Some(operation_id(name)));
         for name in path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')) {
             let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
@@ -305,9 +315,9 @@ impl Routes {
         let info = InfoBuilder::new()
             .title("Cartwright")
             .version(env!("CARGO_PKG_VERSION"))
-            .description(Some("A commerce back end: catalogue and stock, baskets, checkout, orders."))
+            .description(Some(ABOUT))
             .license(Some(License::new("MIT OR Apache-2.0")));
-        let document = OpenApiBuilder::new().info(info).paths(self.paths).components(Some(components.build())).build();
+        let document = OpenApiBuilder::new().info(info).tags(Some(self.sections.into_iter().map(Tag::new))).paths(self.paths).components(Some(components.build())).build();
         (self.router, document)
     }
 }
