@@ -31,7 +31,8 @@ impl Connection {
     /// # Errors
     /// Those of the operating system.
     pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot connect to {address}: {error}"))?;
+        let stream =
+            TcpStream::connect(address).await.map_err(|error| format!("cannot connect to {address}: {error}"))?;
         stream.set_nodelay(true)?;
         Ok(Connection { stream, received: Vec::with_capacity(USUAL_ANSWER_BYTES) })
     }

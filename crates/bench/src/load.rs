@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Result;
 use crate::connection::Connection;
+use crate::machine::busy_time;
 use crate::servers::{Target, cpu_time};
 
 /// Time for what is under way when a measurement ends.
@@ -67,6 +68,8 @@ pub(crate) struct Run {
     /// Share of one core the load was busy. Near 1 in a closed load, the load is what limits, not the server. An open load
     /// is always busy, because it looks at the clock all the time.
     pub(crate) load_busy: Option<f64>,
+    /// What everyone else on the machine took, the system's own work for the disk included, in cores.
+    pub(crate) others_busy: Option<f64>,
     /// Pieces of work that failed, warm-up included.
     pub(crate) errors: u64,
     /// What went wrong first.
@@ -123,7 +126,12 @@ pub(crate) async fn closed<W: Work>(target: &Target, work: &Arc<W>, connections:
     drain(workers, &tally, run).await
 }
 
-async fn work_closed<W: Work>(target: Target, mut connection: Connection, work: Arc<W>, tally: Arc<Tally>) -> Result<()> {
+async fn work_closed<W: Work>(
+    target: Target,
+    mut connection: Connection,
+    work: Arc<W>,
+    tally: Arc<Tally>,
+) -> Result<()> {
     while !tally.stopped.load(Ordering::Relaxed) {
         match work.once(&mut connection).await {
             Ok(begun) => tally.state().done(begun.elapsed(), None),
@@ -142,14 +150,26 @@ async fn work_closed<W: Work>(target: Target, mut connection: Connection, work: 
 ///
 /// # Errors
 /// As [`closed`].
-pub(crate) async fn open<W: Work>(target: &Target, work: &Arc<W>, connections: usize, due_per_s: f64, times: Times) -> Result<Run> {
+pub(crate) async fn open<W: Work>(
+    target: &Target,
+    work: &Arc<W>,
+    connections: usize,
+    due_per_s: f64,
+    times: Times,
+) -> Result<Run> {
     let tally = Arc::new(Tally::new(true));
     let start = Instant::now() + LEAD;
     let schedule = Arc::new(tokio::sync::Mutex::new(Schedule::new(start, due_per_s, times)));
     let mut workers = JoinSet::new();
     for _ in 0..connections {
         let connection = Connection::open(target.address).await?;
-        workers.spawn(work_open(target.clone(), connection, Arc::clone(work), Arc::clone(&schedule), Arc::clone(&tally)));
+        workers.spawn(work_open(
+            target.clone(),
+            connection,
+            Arc::clone(work),
+            Arc::clone(&schedule),
+            Arc::clone(&tally),
+        ));
     }
     target.wait_until(start + times.warm_up).await;
     let window = Window::open(target);
@@ -259,7 +279,8 @@ struct State {
 impl Tally {
     fn new(open: bool) -> Self {
         let from_due = open.then(histogram);
-        let state = State { measuring: false, done: 0, latency: histogram(), from_due, errors: 0, first_errors: Vec::new() };
+        let state =
+            State { measuring: false, done: 0, latency: histogram(), from_due, errors: 0, first_errors: Vec::new() };
         Tally { stopped: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
@@ -294,18 +315,22 @@ struct Window {
     server_pid: u32,
     server: Option<Duration>,
     load: Option<Duration>,
+    machine: Option<Duration>,
 }
 
 impl Window {
     fn open(target: &Target) -> Self {
         let (server, load) = (cpu_time(target.pid), cpu_time(std::process::id()));
-        Window { opened: Instant::now(), server_pid: target.pid, server, load }
+        Window { opened: Instant::now(), server_pid: target.pid, server, load, machine: busy_time() }
     }
 
     fn close(self, state: &State, connections: usize) -> Run {
         let seconds = self.opened.elapsed().as_secs_f64();
-        let spent = |pid, before: Option<Duration>| Some(cpu_time(pid)?.saturating_sub(before?).as_secs_f64());
-        let (server, load) = (spent(self.server_pid, self.server), spent(std::process::id(), self.load));
+        let spent = |now: Option<Duration>, before: Option<Duration>| Some(now?.saturating_sub(before?).as_secs_f64());
+        let server = spent(cpu_time(self.server_pid), self.server);
+        let load = spent(cpu_time(std::process::id()), self.load);
+        let machine = spent(busy_time(), self.machine);
+        let others = machine.zip(server).zip(load).map(|((machine, server), load)| (machine - server - load).max(0.0));
         Run {
             connections,
             due_per_s: None,
@@ -317,6 +342,7 @@ impl Window {
             server_cpu_us: server.filter(|_| state.done > 0).map(|server| server * 1e6 / state.done as f64),
             server_busy: server.map(|server| server / seconds),
             load_busy: load.map(|load| load / seconds),
+            others_busy: others.map(|others| others / seconds),
             errors: 0,
             first_errors: Vec::new(),
         }

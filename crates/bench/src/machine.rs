@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -28,8 +29,10 @@ impl Machine {
         let unknown = || "unknown".to_owned();
         let read = |file| std::fs::read_to_string(file).unwrap_or_default();
         let mounts = read("/proc/self/mounts");
-        let (device, kind) = mount_of(&mounts, &folder.canonicalize().unwrap_or_default()).unwrap_or(("unknown", "unknown"));
-        let changed = output("git", &["status", "--porcelain", "--untracked-files=no"]).is_some_and(|files| !files.is_empty());
+        let (device, kind) =
+            mount_of(&mounts, &folder.canonicalize().unwrap_or_default()).unwrap_or(("unknown", "unknown"));
+        let changed =
+            output("git", &["status", "--porcelain", "--untracked-files=no"]).is_some_and(|files| !files.is_empty());
         let commit = output("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(unknown);
         let load_average: Vec<_> = read("/proc/loadavg").split(' ').take(3).map(str::to_owned).collect();
         Machine {
@@ -43,6 +46,18 @@ impl Machine {
             rustc: output("rustc", &["--version"]).unwrap_or_else(unknown),
         }
     }
+}
+
+/// CPU time all cores together have spent on anything; none where the system does not tell. In steps of 10 ms.
+pub(crate) fn busy_time() -> Option<Duration> {
+    busy_ticks(&std::fs::read_to_string("/proc/stat").ok()?).map(|ticks| Duration::from_millis(10 * ticks))
+}
+
+/// The sum of the first line of `/proc/stat`, less what is idle (the fourth and fifth number: idle, and idle while a disk
+/// works) and what guests took, which is counted twice.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let numbers = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8).enumerate();
+    numbers.filter(|(at, _)| !matches!(at, 3 | 4)).map(|(_, number)| number.parse::<u64>().ok()).sum()
 }
 
 fn cpu_model(cpuinfo: &str) -> Option<String> {
@@ -69,6 +84,12 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn busy_is_what_is_not_idle() {
+        assert_eq!(busy_ticks("cpu  100 20 3 5000 600 7 8 9 50 60\ncpu0 1 1 1 1\n"), Some(147));
+        assert_eq!(busy_ticks("intr 1"), None);
+    }
 
     #[test]
     fn a_folder_is_on_the_innermost_mount() {

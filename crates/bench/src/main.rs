@@ -179,6 +179,7 @@ fn data_folder(parent: Option<&Path>) -> Result<tempfile::TempDir> {
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).unwrap_or(Path::new("."));
     let parent = parent.unwrap_or(target);
-    let made = std::fs::create_dir_all(parent).and_then(|()| tempfile::Builder::new().prefix("bench-data-").tempdir_in(parent));
+    let made = std::fs::create_dir_all(parent)
+        .and_then(|()| tempfile::Builder::new().prefix("bench-data-").tempdir_in(parent));
     made.map_err(|error| format!("cannot make a folder in {}: {error}", parent.display()).into())
 }

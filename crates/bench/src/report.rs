@@ -10,6 +10,9 @@ use crate::rows::{Checkouts, Reads};
 use crate::servers::Pinning;
 use crate::storage::{Commits, Speed, Storage};
 
+/// What others may take of a core before the report says that they disturbed it.
+const MAX_OTHERS: f64 = 0.15;
+
 /// Everything that was measured.
 #[derive(Serialize)]
 pub(crate) struct Report {
@@ -61,9 +64,10 @@ impl Report {
     }
 
     fn runs(&self) -> impl Iterator<Item = &Run> {
-        let reads = self.reads.iter().flat_map(|reads| {
-            reads.shop.iter().chain(&reads.bare).chain([&reads.shop_open, &reads.bare_open])
-        });
+        let reads = self
+            .reads
+            .iter()
+            .flat_map(|reads| reads.shop.iter().chain(&reads.bare).chain([&reads.shop_open, &reads.bare_open]));
         let checkouts = self.checkouts.iter().flat_map(|checkouts| checkouts.closed.iter().chain([&checkouts.open]));
         reads.chain(self.baskets.iter().flatten()).chain(checkouts)
     }
@@ -93,16 +97,33 @@ impl Report {
         writeln!(out, "  build     commit {git_commit}, {rustc}")?;
         writeln!(out, "  load      average of the machine before the run: {load_average}")?;
         match self.pinning {
-            Some(_) => writeln!(out, "  cores     each server on one core, the load on another; the store rows use all")?,
-            None => writeln!(out, "  cores     NOT PINNED (one core, or no taskset): servers and load disturb each other")?,
+            Some(_) => {
+                writeln!(out, "  cores     each server on one core, the load on another; the store rows use all")?
+            }
+            None => {
+                writeln!(out, "  cores     NOT PINNED (one core, or no taskset): servers and load disturb each other")?
+            }
         }
+        writeln!(
+            out,
+            "  columns   CPU µs: of the server for one; server, load, others: what they took of a core; then latency"
+        )?;
         if self.machine.disk_is_memory {
             writeln!(out, "  WARNING   the data is in memory: fsync does nothing, and no write below is durable")?;
         }
         self.reads.iter().try_for_each(|reads| write_reads(out, reads))?;
         self.baskets.iter().try_for_each(|baskets| write_baskets(out, baskets))?;
         self.storage.iter().try_for_each(|storage| write_storage(out, storage))?;
-        self.checkouts.iter().try_for_each(|checkouts| write_checkouts(out, checkouts))
+        self.checkouts.iter().try_for_each(|checkouts| write_checkouts(out, checkouts))?;
+        let others = self.runs().filter_map(|run| run.others_busy).fold(0.0, f64::max);
+        if others > MAX_OTHERS {
+            writeln!(
+                out,
+                "\n  DISTURBED: others took up to {:.0} % of a core meanwhile. Measure again on a quiet machine.",
+                others * 100.0
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -111,8 +132,8 @@ fn write_heads(out: &mut String, title: &str, rate: &str) -> std::fmt::Result {
     writeln!(out, "\n{title}")?;
     writeln!(
         out,
-        "  {:34} {rate:>10} {:>8} {:>7} {:>6}   {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "", "CPU µs", "server", "load", "p50 ms", "p90", "p99", "p99.9", "max"
+        "  {:34} {rate:>10} {:>8} {:>7} {:>6} {:>6}   {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "", "CPU µs", "server", "load", "others", "p50 ms", "p90", "p99", "p99.9", "max"
     )
 }
 
@@ -128,9 +149,9 @@ fn write_open(out: &mut String, name: &str, run: &Run) -> std::fmt::Result {
 fn write_line(out: &mut String, name: &str, run: &Run, latency: &Latency) -> std::fmt::Result {
     let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.0} %", share * 100.0));
     let cpu = run.server_cpu_us.map_or("-".to_owned(), |cpu| format!("{cpu:.1}"));
-    let (server, load) = (percent(run.server_busy), percent(run.load_busy));
+    let [server, load, others] = [run.server_busy, run.load_busy, run.others_busy].map(percent);
     let rate = run.done_per_s;
-    writeln!(out, "  {name:34} {rate:>10.0} {cpu:>8} {server:>7} {load:>6}   {}", latency_text(latency))
+    writeln!(out, "  {name:34} {rate:>10.0} {cpu:>8} {server:>7} {load:>6} {others:>6}   {}", latency_text(latency))
 }
 
 fn latency_text(latency: &Latency) -> String {
@@ -192,7 +213,11 @@ fn write_checkouts(out: &mut String, checkouts: &Checkouts) -> std::fmt::Result 
     write_open(out, "  from when the buyer was due", &checkouts.open)?;
     let rest: Vec<_> = checkouts.rest_ms.iter().map(|ms| format!("{ms:.0}")).collect();
     let polls = checkouts.polls_per_order;
-    writeln!(out, "  {polls:.1} looks at an order on average; the server was at rest {} ms after the closed loads", rest.join(" and "))
+    writeln!(
+        out,
+        "  {polls:.1} looks at an order on average; the server was at rest {} ms after the closed loads",
+        rest.join(" and ")
+    )
 }
 
 #[cfg(test)]

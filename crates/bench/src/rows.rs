@@ -120,7 +120,9 @@ async fn reads(plan: &Plan, pinning: Option<Pinning>, shop: &Target, product: &s
     let body = body_of(shop, &get).await?;
     let bare = Server::bare(pinning, &body)?;
     if body_of(&bare.target, &get).await? != body {
-        return Err("the bare route does not answer with the bytes of the shop: its struct must follow the shop's".into());
+        return Err(
+            "the bare route does not answer with the bytes of the shop: its struct must follow the shop's".into()
+        );
     }
     let (bare, work) = (&bare.target, Arc::new(Get(get)));
     let (mut shop_runs, mut bare_runs) = (Vec::new(), Vec::new());
@@ -128,7 +130,8 @@ async fn reads(plan: &Plan, pinning: Option<Pinning>, shop: &Target, product: &s
         // Who is first changes, so that what warms up or tires the machine helps and harms both.
         let order = if round % 2 == 0 { [true, false] } else { [false, true] };
         for is_shop in order {
-            let (target, runs, name) = if is_shop { (shop, &mut shop_runs, "shop") } else { (bare, &mut bare_runs, "bare route") };
+            let (target, runs, name) =
+                if is_shop { (shop, &mut shop_runs, "shop") } else { (bare, &mut bare_runs, "bare route") };
             plan.step(&format!("product reads, round {} of {}, {name}", round + 1, plan.rounds));
             runs.push(closed(target, &work, CONNECTIONS, plan.round).await?);
         }

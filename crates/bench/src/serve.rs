@@ -16,8 +16,9 @@ use cartwright::local::sqlite::SqliteStore;
 use cartwright::local::{SystemClock, SystemIds, server};
 use cartwright::{api, catalog};
 use http::header::CONTENT_TYPE;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+
 use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -60,8 +61,7 @@ pub(crate) async fn bare(product: &str) -> Result<()> {
         stream.set_nodelay(true)?;
         let service = TowerToHyperService::new(router.clone());
         tokio::spawn(async move {
-            let builder = auto::Builder::new(TokioExecutor::new());
-            let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }

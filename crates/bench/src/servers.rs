@@ -32,7 +32,9 @@ impl Pinning {
     /// Two cores this process may use; none when there is but one, or no `taskset`.
     pub(crate) fn find() -> Option<Self> {
         let taskset = Command::new("taskset").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let status = std::fs::read_to_string("/proc/self/status").ok().filter(|_| taskset.is_ok_and(|status| status.success()))?;
+        let status = std::fs::read_to_string("/proc/self/status")
+            .ok()
+            .filter(|_| taskset.is_ok_and(|status| status.success()))?;
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
         match cores_of(list.trim())?.as_slice() {
             [server, load, ..] => Some(Pinning { server: *server, load: *load }),
@@ -46,7 +48,8 @@ impl Pinning {
     /// When the system refuses.
     pub(crate) fn pin_load(self) -> Result<()> {
         let (core, pid) = (self.load.to_string(), std::process::id().to_string());
-        let status = Command::new("taskset").args(["-c", "-p", core.as_str(), pid.as_str()]).stdout(Stdio::null()).status()?;
+        let status =
+            Command::new("taskset").args(["-c", "-p", core.as_str(), pid.as_str()]).stdout(Stdio::null()).status()?;
         if status.success() { Ok(()) } else { Err(format!("cannot pin the load to core {core}").into()) }
     }
 }

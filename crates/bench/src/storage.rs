@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use cartwright::events::{Envelope, Queue, queues_of};
 use cartwright::local::SystemClock;
-use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
+use cartwright::local::sqlite::{self, FILE_NAME, SqliteStore};
 use cartwright::store::{Batch, Expect, Key, Store, Table, Write};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -171,13 +171,10 @@ fn reference_round(folder: &Path, shape: Shape, count: usize) -> Result<Speed> {
     drop(SqliteStore::open(&folder, Arc::new(SystemClock))?);
     // The tables as the store makes them; of the settings, those of the store's writer.
     let connection = Connection::open(&file)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
-    connection.pragma_update(None, "cache_size", -8 * 1024)?;
-    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    sqlite::set_up_writer(&connection)?;
     let batches = (0..count).map(|number| shape.batch(number as u64)).collect::<Result<Vec<_>>>()?;
-    let messages = batches.iter().flat_map(|batch| &batch.events).map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    let messages =
+        batches.iter().flat_map(|batch| &batch.events).map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
     let put = format!(
         "INSERT INTO {} (pk, sk, version, expires_at_ms, body) VALUES (?1, ?2, 1, NULL, ?3) \
          ON CONFLICT (pk, sk) DO UPDATE SET version = version + 1, expires_at_ms = NULL, body = excluded.body",
@@ -213,12 +210,18 @@ fn reference_round(folder: &Path, shape: Shape, count: usize) -> Result<Speed> {
 /// Makes sure that a file holds what was committed.
 fn check(file: &Path, shape: Shape, count: usize) -> Result<()> {
     let connection = Connection::open(file)?;
-    let rows = |table: &str| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0));
+    let rows =
+        |table: &str| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0));
     let (documents, messages) = (rows(shape.table().name())?, rows("messages")?);
     if (documents, messages) == (shape.documents() * count, shape.events() * count) {
         return Ok(());
     }
-    Err(format!("{count} commits of {} left {documents} documents and {messages} messages in {}", shape.name(), file.display()).into())
+    Err(format!(
+        "{count} commits of {} left {documents} documents and {messages} messages in {}",
+        shape.name(),
+        file.display()
+    )
+    .into())
 }
 
 /// The queue the event of an [`Shape::Order`] goes to.
@@ -267,17 +270,29 @@ impl Shape {
         };
         match self {
             Shape::Basket => {
-                let body = format!(r#"{{"userName":"{user}","lines":{lines},"updatedAt":"2026-11-20T09:30:00.123456789Z"}}"#);
+                let body =
+                    format!(r#"{{"userName":"{user}","lines":{lines},"updatedAt":"2026-11-20T09:30:00.123456789Z"}}"#);
                 put(format!("BASKETS#{:02}", number % 16), user, body);
             }
             Shape::Order => {
                 // Ids that sort by time, as those of orders do.
                 let id = format!("{number:027}");
-                let head = format!(r#""customer":"{user}","status":"PLACED","lines":{lines},"total":{{"amount":25998,"currency":"USD"}}"#);
+                let head = format!(
+                    r#""customer":"{user}","status":"PLACED","lines":{lines},"total":{{"amount":25998,"currency":"USD"}}"#
+                );
                 let contact = r#"{"firstName":"Ann","lastName":"Example","email":"ann@example.com","address":"1 Main Street, Springfield"}"#;
-                let times = r#""createdAt":"2026-11-20T09:30:00.123456789Z","updatedAt":"2026-11-20T09:30:00.123456789Z""#;
-                put(format!("CUSTOMER#{user}"), format!("#ORDER#{id}"), format!(r#"{{"id":"{id}",{head},"contact":{contact},{times}}}"#));
-                put(format!("CUSTOMER#{user}"), "#CUSTOMER".to_owned(), format!(r#"{{"userName":"{user}","orders":1}}"#));
+                let times =
+                    r#""createdAt":"2026-11-20T09:30:00.123456789Z","updatedAt":"2026-11-20T09:30:00.123456789Z""#;
+                put(
+                    format!("CUSTOMER#{user}"),
+                    format!("#ORDER#{id}"),
+                    format!(r#"{{"id":"{id}",{head},"contact":{contact},{times}}}"#),
+                );
+                put(
+                    format!("CUSTOMER#{user}"),
+                    "#CUSTOMER".to_owned(),
+                    format!(r#"{{"userName":"{user}","orders":1}}"#),
+                );
                 put(format!("ORDERS#{:02}", number % 16), id.clone(), format!(r#"{{"customer":"{user}"}}"#));
                 batch.emit(envelope(number, format!(r#"{{"orderId":"{id}",{head}}}"#))?);
             }

@@ -382,11 +382,7 @@ fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     let open = || -> Result<Connection, SchemaError> {
         let mut connection = Connection::open(file)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
-        connection.pragma_update(None, "cache_size", -8 * 1024)?;
-        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        set_up_writer(&connection)?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::migrate(&mut connection)?;
         Ok(connection)
@@ -395,6 +391,19 @@ fn open_writer(file: &Path) -> Result<Connection, OpenError> {
         return Err(OpenError::ReadOnly { file: file.to_owned() });
     }
     open().map_err(|source| open_error(file, source))
+}
+
+/// Makes a connection one that writes as the store does: durably, with a log that is long enough to write in bulk. Public
+/// for the benchmark, which writes the same way without a store.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn set_up_writer(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    connection.pragma_update(None, "cache_size", -8 * 1024)?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)
 }
 
 fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
