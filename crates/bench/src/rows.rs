@@ -221,7 +221,7 @@ impl Work for PutBasket {
     async fn once(&self, connection: &mut Connection) -> Result<Instant> {
         let (_, put) = self.next();
         let begun = Instant::now();
-        connection.exchange(put.as_bytes()).await?.expect(200)?;
+        connection.exchange(put.as_bytes()).await?.expect(201)?;
         Ok(begun)
     }
 }
@@ -241,7 +241,7 @@ const CHECKOUT: &str = r#"{"contact":{"firstName":"Bob","lastName":"Example","em
 impl Work for Checkout {
     async fn once(&self, connection: &mut Connection) -> Result<Instant> {
         let (user, put) = self.basket.next();
-        connection.exchange(put.as_bytes()).await?.expect(200)?;
+        connection.exchange(put.as_bytes()).await?.expect(201)?;
         let checkout = request("POST", &format!("/v1/baskets/{user}/checkout"), Some(CHECKOUT));
         let begun = Instant::now();
         let accepted = connection.exchange(checkout.as_bytes()).await?.expect(202)?;

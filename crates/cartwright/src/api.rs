@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
@@ -31,6 +31,7 @@ fn routes() -> Routes {
         .put   ("/v1/products/{id}/stock",             products::count_stock,    "Set the stock after counting; starts tracking")
         .get   ("/v1/products/{id}/stock/movements",   products::list_movements, "List the stock ledger, newest first")
         .post  ("/v1/products/{id}/stock/movements",   products::move_stock,     "Book goods received or written off")
+        .get   ("/v1/products/{id}/stock/movements/{movementId}", products::get_movement, "Get a line of the stock ledger")
         .section("Baskets")
         .get   ("/v1/baskets",                         baskets::list_baskets,    "List baskets, by user name")
         .get   ("/v1/baskets/{user}",                  baskets::get_basket,      "Get a basket")
@@ -81,9 +82,11 @@ pub fn door(app: &App) -> Door {
     Door::new(router.with_state(app.clone()), app)
 }
 
-/// Ready to serve. The listener opens only when the store is open and the queues are loaded, so an answer is a yes.
-async fn health() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#)
+/// Ready to serve: the listener opens only when the store is open and the queues are loaded, and the store can take
+/// commits. A store that cannot is a 503, so that whoever watches restarts the server.
+async fn health(State(app): State<App>) -> Result<impl IntoResponse> {
+    app.store.health()?;
+    Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#))
 }
 
 /// A file of the docs page, from inside the binary.

@@ -140,7 +140,7 @@ pub enum Queue {
 }
 
 impl Queue {
-    /// Every queue. Their numbers in the SQLite file are their places here: add at the end.
+    /// Every queue.
     pub const ALL: [Queue; 4] =
         [Queue::OrderQueue, Queue::StockQueue, Queue::OrderStatusQueue, Queue::StockLedgerQueue];
 

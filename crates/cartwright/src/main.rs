@@ -1,7 +1,8 @@
 //! The command line: what each role needs is wired here, and nothing is decided.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its terminal")]
+#![expect(clippy::print_stderr, reason = "a command line talks to its terminal")]
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +81,11 @@ fn currency(code: &str) -> Result<Currency, String> {
     Currency::from_code(&code.to_ascii_uppercase()).ok_or_else(|| "not an ISO 4217 currency code".to_owned())
 }
 
+/// Prints a line, or does not when nobody reads it any more: a closed pipe is no reason to stop.
+macro_rules! say {
+    ($($line:tt)*) => { { let _ = writeln!(std::io::stdout(), $($line)*); } };
+}
+
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
@@ -122,20 +128,22 @@ async fn serve(shop: Shop, listen: SocketAddr, demo: bool) -> Result<(), AnyErro
     if demo {
         seed_with_progress(&app).await?;
     }
-    let listener = TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}; choose another address with --listen"))?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| format!("cannot listen on {listen}: {error}; choose another address with --listen"))?;
     let address = listener.local_addr()?;
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
     let door = api::door(&app);
     let data = std::path::absolute(&shop.data)?.join(FILE_NAME);
-    println!("Cartwright {} is ready.", env!("CARGO_PKG_VERSION"));
-    println!("  listening on  http://{address}");
-    println!("  data in       {}", data.display());
-    println!("  access        open to this machine only: no access control is configured");
-    println!("  try next      curl 'http://{address}/v1/products?limit=3'");
-    println!("                and open http://{address}/docs in a browser; stop with Ctrl-C");
+    say!("Cartwright {} is ready.", env!("CARGO_PKG_VERSION"));
+    say!("  listening on  http://{address}");
+    say!("  data in       {}", data.display());
+    say!("  access        open to this machine only: no access control is configured");
+    say!("  try next      curl 'http://{address}/v1/products?limit=3'");
+    say!("                and open http://{address}/docs in a browser; stop with Ctrl-C");
     server::serve(listener, door, stop).await;
-    println!("Stopping: finishing what is under way.");
+    say!("Stopping: finishing what is under way.");
     delivery.stop(server::DRAIN_TIMEOUT).await;
     store.close().await;
     Ok(())
@@ -158,7 +166,7 @@ async fn seed_only(shop: Shop) -> Result<(), AnyError> {
     let added = seed_with_progress(&app).await?;
     // The events of the new stock wait in the queues; the next start delivers them.
     store.close().await;
-    println!("Added {added} of {DEMO_PRODUCTS} demo products to {}.", shop.data.display());
+    say!("Added {added} of {DEMO_PRODUCTS} demo products to {}.", shop.data.display());
     Ok(())
 }
 

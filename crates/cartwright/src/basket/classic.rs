@@ -10,7 +10,7 @@ use crate::catalog::ProductName;
 use crate::error::{Error, Result};
 use crate::ordering::Status;
 use crate::rest::{Classic, IfMatch, List, Nothing, Post, Reply, Segment};
-use crate::values::{CardLast4, Decimal, OrderId, ProductId, Quantity, Username};
+use crate::values::{CardLast4, Decimal, Email, OrderId, ProductId, Quantity, Text, Username};
 
 /// A basket as the classic paths show it.
 #[derive(Serialize, ToSchema)]
@@ -76,8 +76,14 @@ pub struct ClassicCheckout {
     payment_method: Option<i64>,
     /// A card's number. Only its last four digits are kept.
     card_info: Option<String>,
-    #[serde(flatten)]
-    contact: Contact,
+    #[serde(default)]
+    first_name: Text<0, 100>,
+    #[serde(default)]
+    last_name: Text<0, 100>,
+    #[serde(default, deserialize_with = "super::none_when_empty")]
+    email: Option<Email>,
+    #[serde(default)]
+    address: Text<0, 500>,
 }
 
 /// An accepted checkout.
@@ -124,7 +130,9 @@ pub(crate) async fn delete_basket(
 }
 
 pub(crate) async fn checkout(app: App, post: Post<ClassicCheckout>) -> Result<Reply<200, Classic<ClassicAccepted>>> {
-    let ClassicCheckout { user_name, total_price, payment_method, card_info, contact } = post.body;
+    let ClassicCheckout { user_name, total_price, payment_method, card_info, .. } = post.body;
+    let ClassicCheckout { first_name, last_name, email, address, .. } = post.body;
+    let contact = Contact { first_name, last_name, email, address };
     let agreed = total_price.filter(|total| !total.is_zero());
     let expected_total = agreed.map(|total| total.to_money(app.config.currency)).transpose();
     let request = CheckoutRequest {

@@ -8,9 +8,9 @@ use super::{CheckoutRequest, Color, Contact, Line, LineRequest, Merge, total_of}
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ordering::Status;
-use crate::rest::{IfMatch, Items, List, NoContent, Params, Post, Put, Reply, Segment};
+use crate::rest::{IfMatch, Items, List, NoContent, Params, Post, Put, Reply, Segment, Upserted};
 use crate::store::Once;
-use crate::values::{CardLast4, Money, OrderId, ProductId, Quantity, Text, Username};
+use crate::values::{CardLast4, Email, Money, OrderId, ProductId, Quantity, Text, Username};
 
 /// A basket as `/v1` shows it.
 #[derive(Serialize, ToSchema)]
@@ -56,10 +56,28 @@ pub struct Checkout {
     expected_total: Option<Money>,
     /// Whom to send it to.
     #[serde(default)]
-    contact: Contact,
+    contact: ContactRequest,
     /// How it is paid.
     #[serde(default)]
     payment: Payment,
+}
+
+/// Whom to send an order to. Every part may be left out.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ContactRequest {
+    first_name: Text<0, 100>,
+    last_name: Text<0, 100>,
+    #[serde(deserialize_with = "super::none_when_empty")]
+    email: Option<Email>,
+    address: Text<0, 500>,
+}
+
+impl From<ContactRequest> for Contact {
+    fn from(request: ContactRequest) -> Self {
+        let ContactRequest { first_name, last_name, email, address } = request;
+        Contact { first_name, last_name, email, address }
+    }
 }
 
 /// How an order is paid.
@@ -109,8 +127,10 @@ pub(crate) async fn replace_basket(
     Segment(user): Segment<Username>,
     if_match: IfMatch,
     Put(body): Put<ReplaceBasket>,
-) -> Result<Reply<200, BasketView>> {
-    reply(&app, ops::replace_basket(&app, &Once::unkeyed(), &user, &if_match, &body.items).await?)
+) -> Result<Upserted<BasketView>> {
+    let basket = ops::replace_basket(&app, &Once::unkeyed(), &user, &if_match, &body.items).await?;
+    let created_at = basket.is_new.then(|| format!("/v1/baskets/{user}"));
+    Ok(Upserted::new(reply(&app, basket)?, created_at))
 }
 
 pub(crate) async fn delete_basket(app: App, Segment(user): Segment<Username>, if_match: IfMatch) -> Result<NoContent> {
@@ -157,7 +177,7 @@ pub(crate) async fn checkout(
         expected_total: expected_total
             .map(|total| ops::in_currency(&app, total, "/expectedTotal/currency"))
             .transpose()?,
-        contact,
+        contact: contact.into(),
         payment_method: payment.method,
         card_last4: payment.card_number.and_then(|number| CardLast4::of_card(number.as_str())),
     };

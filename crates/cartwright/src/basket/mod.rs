@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::catalog::{Demand, Product, ProductName};
 use crate::error::{Error, FieldError, Kind, Result};
-use crate::values::{CardLast4, Decimal, Email, Money, OrderId, ProductId, Quantity, Text, Username};
+use crate::values::{CardLast4, Decimal, Email, Invalid, Money, OrderId, ProductId, Quantity, Text, Username};
 
 pub use ops::find_checkout;
 
@@ -32,12 +32,25 @@ pub type Color = Text<0, 60>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Basket {
+    /// Tells this basket from the one its user had before, whose versions also began at 1.
+    pub id: u32,
     /// Whose it is.
     pub user_name: Username,
     /// What is in it; never two lines of one product and colour.
     pub lines: Vec<Line>,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Checked out or thrown away. The closed basket stays for a while in place of none, so that whoever read the open one
+    /// cannot mistake the next basket of this user for it.
+    #[serde(default)]
+    pub closed: bool,
+}
+
+impl Basket {
+    /// What is left of a basket that was checked out or thrown away.
+    pub fn close(&self, now: Timestamp) -> Basket {
+        Basket { lines: Vec::new(), closed: true, updated_at: now, ..self.clone() }
+    }
 }
 
 /// One line of a basket, and later of an order.
@@ -91,7 +104,8 @@ pub struct Contact {
     pub address: Text<0, 500>,
 }
 
-fn none_when_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Email>, D::Error> {
+/// Reads an optional address; the empty text is none.
+pub(crate) fn none_when_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Email>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
         None => Ok(None),
         Some(text) if text.trim().is_empty() => Ok(None),
@@ -162,13 +176,17 @@ impl CheckoutItem {
     /// `malformed_event` for a price the currency does not have.
     pub fn line(&self, currency: Currency) -> Result<Line> {
         let malformed =
-            |why| Error::new(Kind::Unprocessable, "malformed_event", format!("A checkout has a price that {why}."));
+            |why| Error::new(Kind::Unprocessable, "malformed_event", format!("A price of a checkout: {why}."));
+        let unit_price = self.price.to_money(currency).map_err(malformed)?;
+        if unit_price.amount < 0 {
+            return Err(malformed(Invalid("is negative".into())));
+        }
         Ok(Line {
             product_id: self.product_id,
             name: self.product_name.clone(),
             color: self.color.clone(),
             quantity: self.quantity,
-            unit_price: self.price.to_money(currency).map_err(malformed)?,
+            unit_price,
         })
     }
 }
@@ -194,8 +212,7 @@ pub fn total_of<'a>(lines: impl IntoIterator<Item = &'a Line>, currency: Currenc
 }
 
 /// Makes lines of what was asked for, with the names and prices of `products`, which are in the order of `requests`.
-/// Requests of one product and colour become one line. `pointer` says where in the caller's body the product of a request
-/// stands.
+/// Requests of one product and colour become one line. `pointer` says where in the caller's body a request stands.
 ///
 /// # Errors
 /// `product_unknown` (422) naming every product the catalogue does not have; `basket_full` beyond [`MAX_LINES`];
@@ -210,7 +227,7 @@ pub fn price_lines(
     for (at, (request, product)) in requests.iter().zip(products).enumerate() {
         let Some(product) = product else {
             let detail = "is not a product of the catalogue".to_owned();
-            unknown.push(FieldError { pointer: pointer(at), detail });
+            unknown.push(FieldError { pointer: format!("{}/productId", pointer(at)), detail });
             continue;
         };
         let line = Line {
@@ -220,7 +237,7 @@ pub fn price_lines(
             quantity: request.quantity,
             unit_price: product.price,
         };
-        put_line(&mut lines, line, Merge::Add)?;
+        put_line(&mut lines, line, Merge::Add, &pointer(at))?;
     }
     if unknown.is_empty() { Ok(lines) } else { Err(product_unknown(unknown)) }
 }
@@ -239,17 +256,18 @@ pub enum Merge {
     Replace,
 }
 
-/// Puts a line among `lines`, which has its name and price from now on.
+/// Puts a line among `lines`, which has its name and price from now on. `pointer` says where in the caller's body it
+/// stands.
 ///
 /// # Errors
 /// As [`price_lines`].
-pub fn put_line(lines: &mut Vec<Line>, line: Line, merge: Merge) -> Result<()> {
+pub fn put_line(lines: &mut Vec<Line>, line: Line, merge: Merge, pointer: &str) -> Result<()> {
     let same = lines.iter().position(|other| other.product_id == line.product_id && other.color == line.color);
     match same {
         Some(at) => {
             let before = if merge == Merge::Add { lines[at].quantity.get() } else { 0 };
             let sum = i64::from(before) + i64::from(line.quantity.get());
-            let quantity = Quantity::try_from(sum).map_err(|why| Error::field("/quantity", why))?;
+            let quantity = Quantity::try_from(sum).map_err(|why| Error::field(format!("{pointer}/quantity"), why))?;
             lines[at] = Line { quantity, ..line };
         }
         None if lines.len() >= MAX_LINES => {
@@ -341,7 +359,7 @@ mod tests {
         fn lines_of_one_product_are_one_line(puts in proptest::collection::vec((0_u128..6, 1_i64..50), 1..30)) {
             let mut lines = Vec::new();
             for &(product, quantity) in &puts {
-                put_line(&mut lines, line(product, quantity, 1), Merge::Add).unwrap();
+                put_line(&mut lines, line(product, quantity, 1), Merge::Add, "").unwrap();
             }
             for line in &lines {
                 let expected: i64 = puts.iter().filter(|(id, _)| *id == line.product_id.0.as_u128()).map(|(_, n)| n).sum();

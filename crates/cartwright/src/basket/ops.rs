@@ -16,12 +16,18 @@ use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::ordering::Status;
 use crate::rest::{IfMatch, List, Listing};
-use crate::store::{Batch, Change, Cursor, Expect, Once, Table, Write, list_merged, transact};
+use crate::store::{Batch, Change, Cursor, Expect, Once, Table, list_merged, transact};
 use crate::values::{Money, OrderId, ProductId, Username};
 
 /// How long an accepted checkout can be looked up by its order id before ordering has written the order: as long as a
 /// message may wait before someone must have looked.
 const CHECKOUT_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long a closed basket stays: far longer than any request that may have read it open.
+const CLOSED_KEPT: SignedDuration = SignedDuration::from_mins(15);
+
+/// Most pages that are looked through for open baskets to fill one.
+const MAX_PAGES_OF_CLOSED: usize = 5;
 
 /// A basket and how often it was written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,12 +36,14 @@ pub struct VersionedBasket {
     pub basket: Arc<Basket>,
     /// Its version.
     pub version: u64,
+    /// Whether the user had none before.
+    pub is_new: bool,
 }
 
 impl VersionedBasket {
     /// The entity tag.
     pub fn etag(&self) -> String {
-        format!("\"{}\"", self.version)
+        format!("\"{:08x}.{}\"", self.basket.id, self.version)
     }
 }
 
@@ -60,20 +68,33 @@ fn no_such_basket() -> Error {
 /// `basket_not_found`.
 pub async fn get_basket(app: &App, user: &Username) -> Result<VersionedBasket> {
     let found = store::find_basket(&*app.store, user).await?;
-    found.map(|(basket, version)| VersionedBasket { basket, version }).ok_or_else(no_such_basket)
+    let open = found.filter(|(basket, _)| !basket.closed);
+    open.map(|(basket, version)| VersionedBasket { basket, version, is_new: false }).ok_or_else(no_such_basket)
 }
 
-/// A page of all baskets, by user name.
+/// A page of all baskets, by user name. It may have fewer than the limit, or none, and still not be the last, when many
+/// baskets were closed a moment ago.
 ///
 /// # Errors
 /// `invalid_request` for a cursor of another list.
 pub async fn list_baskets(app: &App, list: &List) -> Result<Listing<VersionedBasket>> {
     let scope = "baskets";
     let after = list.after(scope)?;
-    let page = list_merged(&*app.store, &store::baskets(), after.as_deref(), list.limit()).await?;
-    let versioned = |doc: &crate::store::Doc| Ok(VersionedBasket { basket: doc.parse()?, version: doc.version });
-    let items = page.docs.iter().map(versioned).collect::<Result<_>>()?;
-    Ok(Listing { items, next: page.next.map(|sk| Cursor::new(scope, &sk)) })
+    let (mut items, mut next) = (Vec::new(), after);
+    for _ in 0..MAX_PAGES_OF_CLOSED {
+        let page = list_merged(&*app.store, &store::baskets(), next.as_deref(), list.limit() - items.len()).await?;
+        for doc in &page.docs {
+            let basket: Arc<Basket> = doc.parse()?;
+            if !basket.closed {
+                items.push(VersionedBasket { basket, version: doc.version, is_new: false });
+            }
+        }
+        next = page.next;
+        if next.is_none() || items.len() == list.limit() {
+            break;
+        }
+    }
+    Ok(Listing { items, next: next.map(|sk| Cursor::new(scope, &sk)) })
 }
 
 /// Makes the basket of `user` hold these lines and no others.
@@ -92,7 +113,7 @@ pub async fn replace_basket(
     }
     change_basket(app, once, user, if_match, |_| async {
         let ids: Vec<ProductId> = requests.iter().map(|request| request.product_id).collect();
-        price_lines(requests, &catalog::quote(app, &ids).await?, |at| format!("/items/{at}/productId"))
+        price_lines(requests, &catalog::quote(app, &ids).await?, |at| format!("/items/{at}"))
     })
     .await
 }
@@ -112,8 +133,8 @@ pub async fn put_basket_line(
     change_basket(app, once, user, if_match, |before: Option<Arc<Basket>>| async move {
         let products = catalog::quote(app, &[request.product_id]).await?;
         let mut lines = before.map_or_else(Vec::new, |basket| basket.lines.clone());
-        for line in price_lines(std::slice::from_ref(request), &products, |_| "/productId".to_owned())? {
-            put_line(&mut lines, line, merge)?;
+        for line in price_lines(std::slice::from_ref(request), &products, |_| String::new())? {
+            put_line(&mut lines, line, merge, "")?;
         }
         Ok(lines)
     })
@@ -152,7 +173,7 @@ pub async fn delete_basket(app: &App, user: &Username, if_match: &IfMatch) -> Re
         let before = get_basket(app, user).await?;
         if_match.check(&before.etag())?;
         let mut batch = Batch::new(Table::Basket);
-        batch.delete(store::basket_key(user), Expect::Version(before.version));
+        close(app, &mut batch, &before)?;
         Ok(Change { batch, result: () })
     })
     .await
@@ -172,14 +193,22 @@ where
 {
     transact(app, once, Table::Basket, || async {
         let found = store::find_basket(&*app.store, user).await?;
-        let (before, version) = found.map_or((None, 0), |(basket, version)| (Some(basket), version));
-        if_match.check(&format!("\"{version}\""))?;
+        let version = found.as_ref().map_or(0, |(_, version)| *version);
+        let before = found.map(|(basket, _)| basket).filter(|basket| !basket.closed);
+        match &before {
+            Some(basket) => {
+                if_match.check(&VersionedBasket { basket: Arc::clone(basket), version, is_new: false }.etag())?
+            }
+            None => if_match.check_absent()?,
+        }
         let mut batch = Batch::new(Table::Basket);
+        let is_new = before.is_none();
+        let id = before.as_ref().map_or_else(|| (app.ids.random() >> 32) as u32, |basket| basket.id);
         let lines = decide(before).await?;
-        let basket = Basket { user_name: user.clone(), lines, updated_at: app.clock.now() };
+        let basket = Basket { id, user_name: user.clone(), lines, updated_at: app.clock.now(), closed: false };
         let expect = if version == 0 { Expect::Absent } else { Expect::Version(version) };
         batch.put(store::basket_key(user), expect, &basket)?;
-        Ok(Change { batch, result: VersionedBasket { basket: Arc::new(basket), version: version + 1 } })
+        Ok(Change { batch, result: VersionedBasket { basket: Arc::new(basket), version: version + 1, is_new } })
     })
     .await
 }
@@ -191,10 +220,10 @@ where
 /// `basket_not_found`, `basket_empty`, `product_gone`, `price_changed`.
 pub async fn checkout(app: &App, once: &Once, user: &Username, request: CheckoutRequest) -> Result<Accepted> {
     transact(app, once, Table::Basket, || async {
-        let (basket, version) = store::find_basket(&*app.store, user).await?.ok_or_else(no_such_basket)?;
-        let ids: Vec<ProductId> = basket.lines.iter().map(|line| line.product_id).collect();
+        let open = get_basket(app, user).await?;
+        let ids: Vec<ProductId> = open.basket.lines.iter().map(|line| line.product_id).collect();
         let products = if ids.is_empty() { Vec::new() } else { catalog::quote(app, &ids).await? };
-        let (lines, total) = settle(&basket, &products, request.expected_total, app.config.currency)?;
+        let (lines, total) = settle(&open.basket, &products, request.expected_total, app.config.currency)?;
 
         let at = app.clock.now();
         let order_id = app.new_order_id(at);
@@ -208,17 +237,23 @@ pub async fn checkout(app: &App, once: &Once, user: &Username, request: Checkout
             contact: request.contact.clone(),
         };
         let mut batch = Batch::new(Table::Basket);
-        batch.delete(store::basket_key(user), Expect::Version(version));
+        close(app, &mut batch, &open)?;
         let checkout = Checkout { at, basket: event.clone() };
-        let body = serde_json::to_string(&checkout).map_err(Error::internal)?;
-        let (key, expires_at) = (store::checkout_key(&order_id), Some(at + CHECKOUT_KEPT));
-        batch.writes.push(Write::Put { key, expect: Expect::Absent, body, expires_at });
+        batch.put_until(store::checkout_key(&order_id), Expect::Absent, &checkout, at + CHECKOUT_KEPT)?;
         let mut envelope = app.envelope(&Event::CheckoutBasket(event));
         envelope.time = at;
         batch.emit(envelope);
         Ok(Change { batch, result: Accepted { order_id, status: Status::Placed, total } })
     })
     .await
+}
+
+/// Adds to `batch` the closing of a basket.
+fn close(app: &App, batch: &mut Batch, open: &VersionedBasket) -> Result<()> {
+    let now = app.clock.now();
+    let (key, expect) = (store::basket_key(&open.basket.user_name), Expect::Version(open.version));
+    batch.put_until(key, expect, &open.basket.close(now), now + CLOSED_KEPT)?;
+    Ok(())
 }
 
 /// The checkout that will become the order `id`, for a day after it was accepted. The read ordering is allowed.

@@ -159,14 +159,18 @@ async fn offers(app: &App, demands: &[Demand]) -> Result<BTreeMap<ProductId, Off
     Ok(ids.into_iter().zip(found).filter_map(|(id, found)| Some((id, offer(found?)))).collect())
 }
 
-/// Those of `holds` whose product still has stock to give back to: it may have left the catalogue since.
+/// Those of `holds` whose product still has the stock they were taken from: it may have left the catalogue since, and
+/// another one may have come in its place.
 async fn still_tracked(app: &App, holds: &[Hold]) -> Result<Vec<Hold>> {
     if holds.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<ProductId> = holds.iter().map(|hold| hold.product_id).collect();
-    let stocks = store::find_stocks(&*app.store, &ids).await?;
-    Ok(holds.iter().zip(stocks).filter_map(|(hold, stock)| stock.map(|_| *hold)).collect())
+    let found = store::find_products(&*app.store, &ids).await?;
+    let is_same = |hold: &Hold, found: &Option<store::Found>| {
+        found.as_ref().is_some_and(|found| found.stock.is_some() && found.product.created_at == hold.product_created_at)
+    };
+    Ok(holds.iter().zip(&found).filter(|(hold, found)| is_same(hold, found)).map(|(hold, _)| *hold).collect())
 }
 
 fn take(batch: &mut Batch, holds: &[Hold], field: &'static str) {
@@ -186,7 +190,7 @@ fn emit_moved(app: &App, batch: &mut Batch, order: &OrderFact, kind: MovementKin
             MovementKind::Reserved => (0, -quantity),
             MovementKind::Released => (0, quantity),
             MovementKind::Shipped => (-quantity, 0),
-            MovementKind::Received | MovementKind::WrittenOff | MovementKind::Counted => {
+            MovementKind::Received | MovementKind::WrittenOff | MovementKind::Counted | MovementKind::Removed => {
                 unreachable!("made by hand, booked with their commit")
             }
         };

@@ -7,13 +7,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ops::{self, StockedProduct};
 use super::{
-    Category, Description, ImageFile, Movement, MovementKind, NewProduct, Note, Product, ProductName, ProductPatch,
-    Stock, StockCount,
+    Category, Description, ImageFile, Movement, MovementId, MovementKind, NewProduct, Note, Product, ProductName,
+    ProductPatch, Stock, StockCount,
 };
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{IfMatch, Items, List, NoContent, Params, Post, Put, Reply, Segment};
-use crate::values::{Money, ProductId, Quantity};
+use crate::values::{Money, ProductId};
 
 /// A product as `/v1` shows it.
 #[derive(Serialize, ToSchema)]
@@ -98,8 +98,8 @@ pub struct CountStock {
 pub struct MoveStock {
     /// `received` or `writtenOff`.
     kind: HandKind,
-    /// Pieces.
-    quantity: Quantity,
+    /// Pieces, at least 1.
+    quantity: StockCount,
     /// A remark for the ledger.
     note: Option<Note>,
 }
@@ -191,17 +191,28 @@ pub(crate) async fn list_movements(
     Ok(Reply::page(&list, listing, Arc::unwrap_or_clone))
 }
 
+pub(crate) async fn get_movement(
+    app: App,
+    Segment((id, movement)): Segment<(ProductId, MovementId)>,
+) -> Result<Reply<200, Movement>> {
+    Ok(Reply::new(Arc::unwrap_or_clone(ops::get_movement(&app, id, movement).await?)))
+}
+
 pub(crate) async fn move_stock(
     app: App,
     Segment(id): Segment<ProductId>,
     post: Post<MoveStock>,
 ) -> Result<Reply<201, Movement>> {
     let MoveStock { kind, quantity, note } = post.body;
-    let quantity = i64::from(quantity.get());
+    let quantity = quantity.get();
+    if quantity == 0 {
+        return Err(Error::field("/quantity", "must be at least 1"));
+    }
     let (kind, by) = match kind {
         HandKind::Received => (MovementKind::Received, quantity),
         HandKind::WrittenOff => (MovementKind::WrittenOff, -quantity),
     };
     let movement = ops::move_stock(&app, &post.once, id, kind, by, note).await?;
-    Ok(Reply::new(movement).location(format!("/v1/products/{id}/stock/movements")))
+    let location = format!("/v1/products/{id}/stock/movements/{}", movement.id);
+    Ok(Reply::new(movement).location(location))
 }

@@ -170,8 +170,13 @@ impl Stock {
     /// The stock after a change made by hand.
     ///
     /// # Errors
-    /// `stock_reserved` when less would be left than orders hold reservations on, `stock_too_large` beyond [`MAX_STOCK`].
+    /// `stock_insufficient` when there is less than is to be taken, `stock_reserved` when less would be left than orders
+    /// hold reservations on, `stock_too_large` beyond [`MAX_STOCK`].
     pub fn change(self, on_hand_by: i64) -> Result<Stock> {
+        if self.on_hand + on_hand_by < 0 {
+            let message = format!("There are only {} pieces.", self.on_hand);
+            return Err(Error::new(Kind::Conflict, "stock_insufficient", message).with("onHand", self.on_hand));
+        }
         let changed = Stock { on_hand: self.on_hand + on_hand_by, available: self.available + on_hand_by };
         if changed.available < 0 {
             let message = format!("{} of {} pieces are reserved by orders.", self.reserved(), self.on_hand);
@@ -194,6 +199,8 @@ pub enum MovementKind {
     WrittenOff,
     /// The shelf was counted and the books put right.
     Counted,
+    /// The product left the catalogue, and its books were closed.
+    Removed,
     /// An order holds them.
     Reserved,
     /// An order no longer holds them.
@@ -201,6 +208,10 @@ pub enum MovementKind {
     /// They left with an order.
     Shipped,
 }
+
+/// The id of a line of a ledger: that of the event that moved the stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MovementId(pub uuid::Uuid);
 
 /// One line of a product's ledger. The sums of all lines of a product are its stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -349,6 +360,8 @@ pub enum ReservationState {
 pub struct Hold {
     /// The product.
     pub product_id: ProductId,
+    /// When that product was created: another one that later gets the same id owes this order nothing.
+    pub product_created_at: Timestamp,
     /// Pieces.
     pub quantity: u32,
 }
@@ -391,12 +404,13 @@ pub fn reserve(demands: &[Demand], offers: &BTreeMap<ProductId, Offer>) -> Resul
     }
     let mut holds = Vec::new();
     for (&product_id, &quantity) in &asked {
-        let Some(stock) = offers.get(&product_id).and_then(|offer| offer.stock) else { continue };
+        let Some(offer) = offers.get(&product_id) else { continue };
+        let Some(stock) = offer.stock else { continue };
         if stock.available < i64::from(quantity) {
             let reason = RejectionReason::OutOfStock { asked: quantity, available: stock.available };
             rejections.entry(product_id).or_insert(reason);
         }
-        holds.push(Hold { product_id, quantity });
+        holds.push(Hold { product_id, product_created_at: offer.product.created_at, quantity });
     }
     if rejections.is_empty() {
         Ok(holds)

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{self, Found, IndexEntry};
 use super::{
-    Category, Movement, MovementKind, NewProduct, Note, Product, ProductPatch, Stock, StockChange, StockCount,
-    StockMoved,
+    Category, Movement, MovementId, MovementKind, NewProduct, Note, Product, ProductPatch, Stock, StockChange,
+    StockCount, StockMoved,
 };
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
@@ -142,7 +142,7 @@ fn index_category(batch: &mut Batch, product: &Product) -> Result<()> {
 /// Changes the fields named in `patch`, and the stock if it is among them.
 ///
 /// # Errors
-/// `product_not_found`, `precondition_failed`, `stock_reserved`, `invalid_request` for an empty patch or a bad price.
+/// `product_not_found`, `precondition_failed`, `stock_reserved`, `stock_too_large`, `invalid_request` for an empty patch or a bad price.
 pub async fn update_product(
     app: &App,
     id: ProductId,
@@ -179,7 +179,8 @@ pub async fn update_product(
     .await
 }
 
-/// Removes a product from the catalogue, with its stock. Orders that hold it keep their lines; its ledger stays.
+/// Removes a product from the catalogue, with its stock. Orders that hold it keep their lines; its ledger stays, and is
+/// closed by a line that takes it to nothing.
 ///
 /// # Errors
 /// `product_not_found`, `precondition_failed`.
@@ -191,8 +192,12 @@ pub async fn delete_product(app: &App, id: ProductId, if_match: &IfMatch) -> Res
         let mut batch = Batch::new(Table::Catalog);
         batch.delete(store::product_key(id), Expect::Version(before.product_version));
         batch.delete(store::index_key(None, id), Expect::Anything);
-        batch.delete(store::stock_key(id), Expect::Anything);
         batch.delete(store::alert_key(id), Expect::Anything);
+        if let Some(stock) = before.stock {
+            batch.delete(store::stock_key(id), Expect::Version(before.stock_version));
+            let change = StockChange { product_id: id, on_hand: -stock.on_hand, available: -stock.available };
+            book(app, &mut batch, MovementKind::Removed, change, None)?;
+        }
         if !before.product.category.as_str().is_empty() {
             batch.delete(store::index_key(Some(&before.product.category), id), Expect::Anything);
         }
@@ -204,7 +209,7 @@ pub async fn delete_product(app: &App, id: ProductId, if_match: &IfMatch) -> Res
 /// Puts the books right after counting: `count` pieces are on hand. Starts tracking if stock was not tracked.
 ///
 /// # Errors
-/// `product_not_found`, `precondition_failed`, `stock_reserved` when orders hold more than were counted.
+/// `product_not_found`, `precondition_failed`, `stock_reserved` when orders hold more than were counted, `stock_too_large`.
 pub async fn count_stock(
     app: &App,
     id: ProductId,
@@ -226,7 +231,7 @@ pub async fn count_stock(
 /// Books goods that came in (positive) or were written off (negative).
 ///
 /// # Errors
-/// `product_not_found`, `stock_not_tracked`, `stock_reserved`, `stock_too_large`.
+/// `product_not_found`, `stock_not_tracked`, `stock_insufficient`, `stock_reserved`, `stock_too_large`.
 pub async fn move_stock(
     app: &App,
     once: &Once,
@@ -253,6 +258,15 @@ pub async fn move_stock(
         Ok(Change { batch, result: movement })
     })
     .await
+}
+
+/// One line of a product's ledger.
+///
+/// # Errors
+/// `movement_not_found`.
+pub async fn get_movement(app: &App, id: ProductId, movement: MovementId) -> Result<Arc<Movement>> {
+    let doc = app.store.get(&store::movement_key(id, movement.0)).await?;
+    doc.ok_or_else(|| Error::not_found("movement_not_found", "such line in the ledger"))?.parse()
 }
 
 /// A page of a product's ledger, newest first.
@@ -330,7 +344,7 @@ pub async fn pin_currency(app: &App) -> Result<()> {
                 let pinned = doc.parse::<Settings>()?.currency;
                 if pinned != wanted.currency {
                     let message = format!(
-                        "This shop's prices are in {}; it cannot be run in {}.",
+                        "This shop's prices are in {0}, not {1}: start it with --currency {0}, or choose another folder.",
                         pinned.code(),
                         wanted.currency.code()
                     );

@@ -105,12 +105,6 @@ pub(super) async fn find_products(store: &dyn Store, ids: &[ProductId]) -> Resul
     docs.chunks(2).map(|pair| Found::of(pair[0].as_ref(), pair[1].as_ref())).collect()
 }
 
-pub(super) async fn find_stocks(store: &dyn Store, ids: &[ProductId]) -> Result<Vec<Option<Stock>>> {
-    let keys: Vec<Key> = ids.iter().map(|&id| stock_key(id)).collect();
-    let docs = store.get_many(&keys).await?;
-    docs.iter().map(|doc| doc.as_ref().map(|doc| doc.parse::<Stock>().map(|stock| *stock)).transpose()).collect()
-}
-
 pub(super) async fn find_reservation(store: &dyn Store, order: &OrderId) -> Result<Option<(Arc<Reservation>, u64)>> {
     let doc = store.get(&reservation_key(order)).await?;
     doc.map(|doc| Ok((doc.parse()?, doc.version))).transpose()

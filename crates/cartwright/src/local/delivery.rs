@@ -117,8 +117,10 @@ impl Delivery {
     /// Removes documents whose time is over, now and then.
     async fn sweep(self, mut stopped: watch::Receiver<bool>) {
         while !*stopped.borrow() {
-            if let Err(error) = self.store.remove_expired().await {
-                tracing::warn!(%error, "cannot remove expired documents; trying again later");
+            match self.store.remove_expired().await {
+                Ok(0) => {}
+                Ok(_) => continue,
+                Err(error) => tracing::warn!(%error, "cannot remove expired documents; trying again later"),
             }
             let _ = tokio::time::timeout(SWEEP_PERIOD, stopped.wait_for(|stop| *stop)).await;
         }

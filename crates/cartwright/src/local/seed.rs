@@ -50,7 +50,13 @@ pub async fn seed(app: &App, mut progress: impl FnMut(usize)) -> Result<usize> {
 
 fn demo_id(slug: &str) -> ProductId {
     let hash = blake3::hash(format!("cartwright demo {slug}").as_bytes());
-    ProductId(uuid::Builder::from_custom_bytes(std::array::from_fn(|at| hash.as_bytes()[at])).into_uuid())
+    // As if it had been created at some time in the year before the first of 2026: the list of all products, by age, shows
+    // the categories mixed, and products that are added later come after.
+    let within_year_s =
+        u64::from(u32::from_le_bytes(std::array::from_fn(|at| hash.as_bytes()[at]))) % (365 * 24 * 3600);
+    let millis = (1_735_689_600 + within_year_s) * 1000;
+    let random = std::array::from_fn(|at| hash.as_bytes()[at + 4]);
+    ProductId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
 }
 
 fn new_product(app: &App, id: ProductId, product: DemoProduct) -> Result<NewProduct> {

@@ -2,13 +2,13 @@
 //! a client that sends half a header.
 //!
 //! Connections are capped; each has a few seconds to begin and to finish its headers; what they ask goes through the
-//! [`Door`]. On shutdown the listener closes at once, and requests under way are answered.
+//! [`Door`]. On shutdown, whatever was sent before is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use futures_util::FutureExt;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,11 +23,11 @@ use crate::rest::Door;
 pub const MAX_CONNECTIONS: usize = 10_000;
 /// Time for the first byte of a connection, for the headers of a request, and for the next request of an idle connection.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest head of a request.
+/// Head of a request beyond which it is refused. Looked at after each read, so that a little more may get through.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Time for requests under way to be answered on shutdown.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a connection that is just being made when the server stops to send its first byte.
+/// How long the server goes on after it was told to stop, for what was sent before and has not been read.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 /// Pause when the operating system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -77,10 +77,16 @@ impl Server {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection ended before it began");
             }
-            if begins(&stream, stopping).await {
+            if begins(&stream, stopping.clone()).await {
                 let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                    let door = door.clone();
-                    async move { Ok::<_, std::convert::Infallible>(door.answer(request.map(Body::new)).await) }
+                    let (door, stopping) = (door.clone(), stopping.clone());
+                    async move {
+                        let mut response = door.answer(request.map(Body::new)).await;
+                        if *stopping.borrow() {
+                            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                        }
+                        Ok::<_, std::convert::Infallible>(response)
+                    }
                 });
                 // HTTP/1.1 only: telling it from HTTP/2 would mean waiting for bytes without a time limit.
                 let mut http = http1::Builder::new();
@@ -94,16 +100,20 @@ impl Server {
         });
     }
 
-    /// Takes in the connections that the operating system had already accepted for us, closes the listener, and waits
-    /// until what is under way is answered.
+    /// Goes on serving for a moment, closing each connection after its answer, because requests may have been sent that
+    /// nobody has read yet; then closes the listener, and waits until what is under way is answered.
     async fn drain(self, listener: TcpListener) {
-        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-            if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-                self.spawn(stream, slot);
-            }
-        }
-        drop(listener);
         let _ = self.stopping.send(true);
+        let last_connections = async {
+            while let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await {
+                match listener.accept().await {
+                    Ok((stream, _)) => self.spawn(stream, slot),
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
+                }
+            }
+        };
+        let _ = timeout(LAST_MOMENT, last_connections).await;
+        drop(listener);
         if timeout(DRAIN_TIMEOUT, self.connections.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time and were cut off");
         }

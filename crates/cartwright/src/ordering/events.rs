@@ -13,15 +13,26 @@ use crate::values::{OrderId, Username};
 /// without one gets an id made of its event, so that the same event is the same order.
 ///
 /// # Errors
-/// `malformed_event` when no order can come of it; those of the store are worth another try.
+/// `malformed_event` when no order can come of it; `order_id_taken` when the id it brings is another order's; those of the store are worth another try.
 pub async fn on_checkout_basket(app: &App, message: &Envelope, mut checkout: CheckoutBasket) -> Result<()> {
     let at = message.time;
     let id = checkout.order_id.take().unwrap_or_else(|| order_id_of(message));
     let order = Order::place(id, checkout, at, app.config.currency)?;
+    let taken = || {
+        let message = format!("Another order has the id {}.", order.id);
+        Error::new(Kind::Unprocessable, "order_id_taken", message)
+    };
     transact(app, &Once::unkeyed(), Table::Ordering, || async {
         let mut batch = Batch::new(Table::Ordering);
-        if store::find_customer_of(&*app.store, &order.id).await?.is_none() {
-            ops::place(app, &mut batch, &order)?;
+        match store::find_customer_of(&*app.store, &order.id).await? {
+            None => ops::place(app, &mut batch, &order)?,
+            Some(customer) if customer.key() != order.customer.key() => return Err(taken()),
+            Some(customer) => {
+                let there = store::find_order(&*app.store, &customer, &order.id).await?;
+                if there.is_some_and(|(there, _)| there.lines != order.lines) {
+                    return Err(taken());
+                }
+            }
         }
         Ok(Change { batch, result: () })
     })

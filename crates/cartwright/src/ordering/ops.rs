@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::store::{self, IndexEntry};
 use super::{Order, Status};
 use crate::app::App;
-use crate::basket;
+use crate::basket::{self, Contact};
 use crate::error::{Error, Kind, Result};
 use crate::rest::{IfMatch, List, Listing};
 use crate::store::{Batch, Change, Cursor, Expect, MAX_PAGE, Once, Table, list_merged, transact};
@@ -27,6 +27,13 @@ impl VersionedOrder {
     /// The entity tag.
     pub fn etag(&self) -> String {
         format!("\"{}\"", self.version)
+    }
+}
+
+impl VersionedOrder {
+    fn without_contact(mut self) -> Self {
+        Arc::make_mut(&mut self.order).contact = Contact::default();
+        self
     }
 }
 
@@ -128,8 +135,9 @@ pub async fn transition(
         let message = "The checkout of this order is still being processed; try again in a moment.";
         return Err(Error::new(Kind::Unavailable, "order_not_ready", message));
     }
-    let customer = before.order.customer.clone();
-    transact(app, once, Table::Ordering, || async {
+    let (customer, contact) = (before.order.customer.clone(), before.order.contact.clone());
+    // The answer that is kept for an Idempotency-Key is without the address: personal data lies with the order only.
+    let mut moved = transact(app, once, Table::Ordering, || async {
         let (order, version) = store::find_order(&*app.store, &customer, id).await?.ok_or_else(no_such_order)?;
         let before = VersionedOrder { order, version };
         if_match.check(&before.etag())?;
@@ -140,12 +148,15 @@ pub async fn transition(
         }
         let mut batch = Batch::new(Table::Ordering);
         let Some(after) = before.order.advance(to, app.clock.now())? else {
-            return Ok(Change { batch, result: before });
+            return Ok(Change { batch, result: before.without_contact() });
         };
         write(app, &mut batch, &after, version)?;
-        Ok(Change { batch, result: VersionedOrder { order: Arc::new(after), version: version + 1 } })
+        let after = VersionedOrder { order: Arc::new(after), version: version + 1 };
+        Ok(Change { batch, result: after.without_contact() })
     })
-    .await
+    .await?;
+    Arc::make_mut(&mut moved.order).contact = contact;
+    Ok(moved)
 }
 
 /// Adds to `batch` the next version of an order and the event that tells of it.

@@ -20,7 +20,7 @@ use utoipa::openapi::{
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::extract::{IfMatch, List, Params, Post, Put, Segment};
-use super::reply::{NoContent, Reply};
+use super::reply::{NoContent, Reply, Upserted};
 use crate::app::App;
 use crate::error::{FieldError, Result};
 
@@ -151,6 +151,13 @@ impl<const STATUS: u16, T: ToSchema> Describe for Reply<STATUS, T> {
     }
 }
 
+impl<T: ToSchema> Describe for Upserted<T> {
+    fn describe(operation: &mut Operation) {
+        Reply::<200, T>::describe(operation);
+        Reply::<201, T>::describe(operation);
+    }
+}
+
 impl Describe for NoContent {
     fn describe(operation: &mut Operation) {
         operation.responses.insert(204, None);
@@ -271,8 +278,10 @@ impl Routes {
         for (name, schema) in operation.schemas {
             self.schemas.insert(name, schema);
         }
-        let mut builder =
-            OperationBuilder::new().tag(self.sections.last().copied().unwrap_or_default()).summary(Some(summary)).operation_id(Some(operation_id(name)));
+        let mut builder = OperationBuilder::new()
+            .tag(self.sections.last().copied().unwrap_or_default())
+            .summary(Some(summary))
+            .operation_id(Some(operation_id(name)));
         for name in path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')) {
             let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
@@ -295,6 +304,9 @@ impl Routes {
             builder = builder.response(status.to_string(), response);
         }
         for (status, when) in operation.problems {
+            if status == 415 && !path.starts_with("/v1/") {
+                continue;
+            }
             let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
             builder = builder.response(
                 status.to_string(),
@@ -317,7 +329,12 @@ impl Routes {
             .version(env!("CARGO_PKG_VERSION"))
             .description(Some(ABOUT))
             .license(Some(License::new("MIT OR Apache-2.0")));
-        let document = OpenApiBuilder::new().info(info).tags(Some(self.sections.into_iter().map(Tag::new))).paths(self.paths).components(Some(components.build())).build();
+        let document = OpenApiBuilder::new()
+            .info(info)
+            .tags(Some(self.sections.into_iter().map(Tag::new)))
+            .paths(self.paths)
+            .components(Some(components.build()))
+            .build();
         (self.router, document)
     }
 }

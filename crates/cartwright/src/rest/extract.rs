@@ -1,5 +1,6 @@
 //! What handlers take out of a request: path segments, parameters, bodies, preconditions, claims to be done once.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use axum::extract::{FromRequest, FromRequestParts, Path};
@@ -16,6 +17,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::{MAX_BODY_BYTES, RequestId};
 use crate::app::App;
+use crate::catalog::MovementId;
 use crate::error::{Error, FieldError, Kind, Result};
 use crate::store::{Cursor, MAX_PAGE, Once};
 use crate::values::{OrderId, ProductId, Username};
@@ -37,15 +39,23 @@ impl FromRequestParts<App> for App {
     }
 }
 
-/// A value that stands in a path. Text that cannot be an id names nothing: 404. A name someone chose may be wrong: 400.
+/// What the variable parts of a path are. Text that cannot be an id names nothing: 404. A name that someone chose may be
+/// wrong: 400.
 pub trait PathValue: Sized {
-    /// Parses the segment.
+    /// Parses one part.
     fn parse(text: &str) -> Result<Self>;
 }
 
 impl PathValue for ProductId {
     fn parse(text: &str) -> Result<Self> {
         ProductId::from_str(text).map_err(|_| Error::not_found("product_not_found", "such product"))
+    }
+}
+
+impl PathValue for MovementId {
+    fn parse(text: &str) -> Result<Self> {
+        let id = uuid::Uuid::try_parse(text).map(MovementId);
+        id.map_err(|_| Error::not_found("movement_not_found", "such line in the ledger"))
     }
 }
 
@@ -57,31 +67,40 @@ impl PathValue for OrderId {
 
 impl PathValue for Username {
     fn parse(text: &str) -> Result<Self> {
-        Username::try_from(text)
-            .map_err(|why| Error::new(Kind::Invalid, "invalid_user_name", format!("The user name {why}.")))
+        let wrong = |why| Error::new(Kind::Invalid, "invalid_user_name", format!("The user name {why}."));
+        Username::try_from(text).map_err(wrong)
     }
 }
 
-impl<A: PathValue, B: PathValue> PathValue for (A, B) {
-    fn parse(text: &str) -> Result<Self> {
-        let (first, second) = text.split_once('/').ok_or_else(|| Error::not_found("route_not_found", "such path"))?;
-        Ok((A::parse(first)?, B::parse(second)?))
-    }
-}
-
-/// The variable parts of the path.
+/// The variable part of the path, or the two of them.
 pub struct Segment<T>(pub T);
+
+async fn path_parts(parts: &mut Parts, app: &App) -> Result<Vec<(String, String)>> {
+    let not_utf8 = |_| Error::new(Kind::Invalid, "invalid_path", "The path is not UTF-8.");
+    Path::from_request_parts(parts, app).await.map(|Path(parts)| parts).map_err(not_utf8)
+}
+
+fn no_such_path() -> Error {
+    Error::not_found("route_not_found", "such path")
+}
 
 impl<T: PathValue> FromRequestParts<App> for Segment<T> {
     type Rejection = Error;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let not_utf8 = |_| Error::new(Kind::Invalid, "invalid_path", "The path is not UTF-8.");
-        let Path(segments) = Path::<Vec<(String, String)>>::from_request_parts(parts, app).await.map_err(not_utf8)?;
-        let text = match segments.as_slice() {
-            [(_, only)] => T::parse(only)?,
-            several => T::parse(&several.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("/"))?,
-        };
-        Ok(Segment(text))
+        match path_parts(parts, app).await?.as_slice() {
+            [(_, only)] => T::parse(only).map(Segment),
+            _ => Err(no_such_path()),
+        }
+    }
+}
+
+impl<A: PathValue, B: PathValue> FromRequestParts<App> for Segment<(A, B)> {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        match path_parts(parts, app).await?.as_slice() {
+            [(_, first), (_, second)] => Ok(Segment((A::parse(first)?, B::parse(second)?))),
+            _ => Err(no_such_path()),
+        }
     }
 }
 
@@ -191,6 +210,18 @@ impl IfMatch {
         self.check_by(|tag| tag == etag.trim_matches('"'), etag)
     }
 
+    /// Refuses when the caller has seen any version: there is nothing now.
+    ///
+    /// # Errors
+    /// `precondition_failed`.
+    pub fn check_absent(&self) -> Result<()> {
+        if self.0.is_none() {
+            return Ok(());
+        }
+        let message = "There is nothing that could have the version you have seen.";
+        Err(Error::new(Kind::PreconditionFailed, "precondition_failed", message))
+    }
+
     /// Refuses unless one of the caller's tags (without its quotes) satisfies `accepts`.
     ///
     /// # Errors
@@ -280,6 +311,7 @@ fn claim(app: &App, headers: &HeaderMap, method: &Method, uri: &Uri, body: &[u8]
         let message = format!("An Idempotency-Key is 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters.");
         return Err(Error::new(Kind::Invalid, "invalid_idempotency_key", message));
     };
+    let body = &*without_card_numbers(body);
     let mut hasher = blake3::Hasher::new();
     for part in [method.as_str().as_bytes(), uri.path().as_bytes(), uri.query().unwrap_or_default().as_bytes(), body] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
@@ -287,17 +319,37 @@ fn claim(app: &App, headers: &HeaderMap, method: &Method, uri: &Uri, body: &[u8]
     Once::claim(&app.in_flight, key.to_owned(), hasher.finalize().to_hex()[..32].to_owned())
 }
 
+/// `body` with all but the last four digits of anything that could be a card number struck out. A digest of the number
+/// would be as good as the number: what can be guessed in an afternoon is not hidden by hashing (PCI DSS, 3.5).
+fn without_card_numbers(body: &[u8]) -> Cow<'_, [u8]> {
+    let mut struck = Cow::Borrowed(body);
+    let mut digits: Vec<usize> = Vec::new();
+    for at in 0..=body.len() {
+        match body.get(at) {
+            Some(b'0'..=b'9') => digits.push(at),
+            Some(b' ' | b'-') if !digits.is_empty() => {}
+            _ => {
+                if digits.len() >= 12 {
+                    digits[..digits.len() - 4].iter().for_each(|&digit| struck.to_mut()[digit] = b'*');
+                }
+                digits.clear();
+            }
+        }
+    }
+    struck
+}
+
 /// Parses a JSON body into a `T`, or names every field that stands in the way.
 ///
 /// # Errors
 /// `malformed_json`; `invalid_request` with a JSON pointer for each bad or missing field.
 pub fn decode<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|_| why_not::<T>(bytes))
+    serde_json::from_slice(bytes).map_err(|error| why_not::<T>(bytes, &error))
 }
 
 /// Finds out what is wrong with a body that is not a `T`. The parser stops at the first bad value, so each one found is
 /// taken out and the rest is tried again.
-fn why_not<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Error {
+fn why_not<T: DeserializeOwned + ToSchema>(bytes: &[u8], first: &serde_json::Error) -> Error {
     let mut body: Value = match serde_json::from_slice(bytes) {
         Ok(body) => body,
         Err(error) => {
@@ -334,6 +386,9 @@ fn why_not<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Error {
         }
     }
     fields.append(&mut missing);
+    if fields.is_empty() {
+        return Error::field("", first);
+    }
     Error::fields(fields)
 }
 
@@ -417,6 +472,15 @@ mod tests {
     }
 
     #[test]
+    fn a_card_number_is_struck_out_before_it_is_hashed() {
+        let struck =
+            |text: &'static str| String::from_utf8(without_card_numbers(text.as_bytes()).into_owned()).unwrap();
+        assert_eq!(struck(r#"{"card":"4929 1234-5678 1234"}"#), r#"{"card":"**** ****-**** 1234"}"#);
+        assert_eq!(struck(r#"{"card":4929123456781234,"n":12345}"#), r#"{"card":************1234,"n":12345}"#);
+        assert_eq!(struck("49291234567"), "49291234567");
+    }
+
+    #[test]
     fn every_bad_field_is_named() {
         let good = r#"{"name":"a","price":1.50,"howMany":2,"parts":[{"size":1}]}"#;
         let thing = Thing {
@@ -432,6 +496,11 @@ mod tests {
         assert_eq!(pointers("{}"), ["/name", "/price", "/howMany"]);
         assert_eq!(pointers(r#"{"name":"a","price":1,"howMany":1,"parts":[{}]}"#), ["/parts/0/size"]);
         assert_eq!(pointers("[]"), [""]);
+        assert_eq!(
+            pointers(r#"{"name":"a","price":1,"howMany":1,"howMany":1}"#),
+            [""],
+            "and what has no place is told too"
+        );
         assert_eq!(decode::<Thing>(b"{").unwrap_err().code(), "malformed_json");
     }
 }

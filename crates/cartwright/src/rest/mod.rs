@@ -25,7 +25,7 @@ use crate::error::{Error, Kind};
 
 pub use describe::{Describe, Documented, Operation, Routes};
 pub use extract::{IfMatch, List, Listing, Params, Post, Put, Segment, decode};
-pub use reply::{Classic, Items, NoContent, Nothing, Reply};
+pub use reply::{Classic, Items, NoContent, Nothing, Reply, Upserted};
 
 /// Longest a request may take, body and answer included. A client that waits longer has given up.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -89,7 +89,8 @@ impl Door {
             None => unrouted(&response),
             error => error,
         };
-        if seen.is_some_and(|seen| response.status() == StatusCode::OK && is_same(&seen, response.headers().get(ETAG))) {
+        if seen.is_some_and(|seen| response.status() == StatusCode::OK && is_same(&seen, response.headers().get(ETAG)))
+        {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             *response.body_mut() = HttpBody::empty();
         }

@@ -61,6 +61,32 @@ impl<const STATUS: u16, T: Serialize> IntoResponse for Reply<STATUS, T> {
     }
 }
 
+/// The answer to a `PUT` of something that may not have been there: 201 with its URL, or 200.
+pub struct Upserted<T> {
+    reply: Reply<200, T>,
+    created: bool,
+}
+
+impl<T> Upserted<T> {
+    /// The answer `reply`; with `created_at`, the URL of what was not there before.
+    pub fn new(reply: Reply<200, T>, created_at: Option<String>) -> Self {
+        match created_at {
+            Some(location) => Upserted { reply: reply.location(location), created: true },
+            None => Upserted { reply, created: false },
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Upserted<T> {
+    fn into_response(self) -> Response {
+        let mut response = self.reply.into_response();
+        if self.created && response.status() == StatusCode::OK {
+            *response.status_mut() = StatusCode::CREATED;
+        }
+        response
+    }
+}
+
 /// Done; there is nothing to say. 204.
 pub struct NoContent;
 

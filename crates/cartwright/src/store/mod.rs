@@ -55,7 +55,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// Every table, in the order of their numbers in the SQLite file.
+    /// Every table.
     pub const ALL: [Table; 3] = [Table::Catalog, Table::Basket, Table::Ordering];
 
     /// The table's name, in SQLite and as the stem of its name on AWS.
@@ -306,6 +306,22 @@ impl Batch {
         Ok(self)
     }
 
+    /// Adds a put of a document that may be removed at any time after `expires_at`.
+    ///
+    /// # Errors
+    /// As [`Batch::put`].
+    pub fn put_until(
+        &mut self,
+        key: Key,
+        expect: Expect,
+        document: &impl Serialize,
+        expires_at: Timestamp,
+    ) -> Result<&mut Self> {
+        let body = serde_json::to_string(document).map_err(Error::internal)?;
+        self.writes.push(Write::Put { key, expect, body, expires_at: Some(expires_at) });
+        Ok(self)
+    }
+
     /// Adds a delete.
     pub fn delete(&mut self, key: Key, expect: Expect) -> &mut Self {
         self.writes.push(Write::Delete { key, expect });
@@ -455,7 +471,7 @@ pub trait Store: Send + Sync + 'static {
     /// key breaks a limit.
     async fn get(&self, key: &Key) -> Result<Option<Doc>>;
 
-    /// The documents under `keys` (at most [`MAX_GET_MANY`]), in their order. Each is as fresh as with [`Store::get`];
+    /// The documents under `keys` (at most [`MAX_GET_MANY`]; a key may be named twice), in their order. Each is as fresh as with [`Store::get`];
     /// together they are no snapshot.
     ///
     /// # Errors
@@ -469,6 +485,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// As [`Store::get`].
     async fn list(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Page>;
+
+    /// Whether commits can be taken.
+    ///
+    /// # Errors
+    /// Why not, when they cannot until someone steps in.
+    fn health(&self) -> Result<()>;
 
     /// Does all of `batch` or nothing. When it returns `Ok`, the writes are durable and visible to every later read, and
     /// the events will be delivered at least once each, whatever happens to this process.

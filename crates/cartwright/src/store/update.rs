@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Batch, CommitError, Expect, Key, Table, Write};
+use super::{Batch, CommitError, Expect, Key, Table};
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
 
@@ -22,7 +22,7 @@ const ANSWER_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// What an operation decided: the batch to commit, and its result if that succeeds.
 pub struct Change<T> {
-    /// What to commit. An empty batch commits nothing: the operation was a no-op.
+    /// What to commit. Empty when the operation was a no-op; then only the answer to an `Idempotency-Key` is.
     pub batch: Batch,
     /// What the operation answers.
     pub result: T,
@@ -46,7 +46,7 @@ where
             Prior::Nothing(expect) => expect,
         };
         let Change { mut batch, result } = decide().await?;
-        if batch.is_empty() {
+        if batch.is_empty() && once.0.is_none() {
             return Ok(result);
         }
         once.record(app, &mut batch, expect, &result)?;
@@ -98,7 +98,8 @@ impl Once {
         Once(None)
     }
 
-    /// Claims `key` for a request with this `fingerprint`, until the last clone of the claim is dropped.
+    /// Claims `key` for a request with this `fingerprint`, until the last clone of the claim is dropped. The stored answer
+    /// lies in the table of the operation: a key sent with operations of two services is two keys.
     ///
     /// # Errors
     /// `idempotency_key_in_use` (409) while another request with the key is running in this process. Between processes
@@ -134,8 +135,7 @@ impl Once {
         let Some(claim) = &self.0 else { return Ok(()) };
         let expires_at = app.clock.now() + ANSWER_KEPT;
         let stored = Answer { fingerprint: claim.fingerprint.clone(), expires_at, answer };
-        let body = serde_json::to_string(&stored).map_err(Error::internal)?;
-        batch.writes.push(Write::Put { key: claim.document(batch.table), expect, body, expires_at: Some(expires_at) });
+        batch.put_until(claim.document(batch.table), expect, &stored, expires_at)?;
         Ok(())
     }
 }

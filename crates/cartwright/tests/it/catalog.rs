@@ -1,6 +1,9 @@
 //! Products and their stock.
 
+use cartwright::catalog::{NewProduct, ops};
 use cartwright::events::{Event, Queue};
+use cartwright::store::Once;
+use cartwright::values::Money;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -37,6 +40,7 @@ async fn a_product_is_created_read_changed_and_removed() {
     assert_eq!(shop.get(&location).await.code(), "product_not_found");
     assert_eq!(shop.all("/v1/products").await.len() + shop.all("/v1/products?category=Home").await.len(), 0);
     assert_eq!(shop.delete(&location).await.status, 404);
+    shop.deliver().await;
 }
 
 #[tokio::test]
@@ -81,6 +85,7 @@ async fn the_classic_paths_of_products() {
     ] {
         assert_eq!((answer.status.as_u16(), answer.code()), (404, "product_not_found"));
     }
+    shop.deliver().await;
 }
 
 #[tokio::test]
@@ -157,6 +162,18 @@ async fn a_change_of_what_was_changed_meanwhile_is_refused() {
 }
 
 #[tokio::test]
+async fn what_a_reader_has_already_is_not_sent_again() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    let path = format!("/v1/products/{phone}");
+    let seen = shop.get(&path).await.header("etag").to_owned();
+    let again = shop.send(Method::GET, &path, &[("if-none-match", &seen)], "").await;
+    assert_eq!((again.status.as_u16(), &again.body, again.header("etag")), (304, &Value::Null, seen.as_str()));
+    shop.order("ann", &phone, 1).await;
+    assert_eq!(shop.send(Method::GET, &path, &[("if-none-match", &seen)], "").await.status, 200, "its stock moved");
+}
+
+#[tokio::test]
 async fn stock_is_received_written_off_and_counted_and_the_ledger_adds_up() {
     let shop = TestShop::new().await;
     let phone = shop.product("phone", 100, 5).await;
@@ -187,6 +204,16 @@ async fn stock_is_received_written_off_and_counted_and_the_ledger_adds_up() {
     assert_eq!(kinds, ["reserved", "counted", "writtenOff", "received", "received"], "newest first");
     assert_eq!(sums, (11, 7));
 
+    let insufficient = shop.post(&movements, json!({"kind": "writtenOff", "quantity": 12})).await;
+    assert_eq!(
+        (insufficient.status.as_u16(), insufficient.code(), &insufficient.body["onHand"]),
+        (409, "stock_insufficient", &json!(11))
+    );
+    let bulk = shop.post(&movements, json!({"kind": "received", "quantity": 20_000})).await;
+    assert_eq!(bulk.status, 201);
+    assert_eq!(shop.get(bulk.header("location")).await.expect(200), bulk.body);
+    assert_eq!(shop.post(&movements, json!({"kind": "received", "quantity": 0})).await.pointers(), ["/quantity"]);
+    assert_eq!(shop.get(&format!("{movements}/{phone}")).await.code(), "movement_not_found");
     let bad = shop.post(&movements, json!({"kind": "reserved", "quantity": 1})).await;
     assert_eq!((bad.status.as_u16(), bad.pointers()), (400, vec!["/kind"]), "only what a person may book");
     let untracked = shop.product("e-book", 100, None).await;
@@ -278,9 +305,21 @@ async fn giving_back_to_a_product_that_left_the_catalogue_does_no_harm() {
     shop.fill("ann", &stays, 1).await;
     let order = shop.order("ann", &leaves, 1).await;
     shop.delete(&format!("/v1/products/{leaves}")).await.expect(204);
+    let again = NewProduct {
+        id: Some(leaves.parse().unwrap()),
+        name: "leaves".try_into().unwrap(),
+        description: "".try_into().unwrap(),
+        image_file: "".try_into().unwrap(),
+        category: "".try_into().unwrap(),
+        price: Money { amount: 100, currency: shop.app.config.currency },
+        stock: Some(7.try_into().unwrap()),
+    };
+    ops::create_product(&shop.app, &Once::unkeyed(), again).await.unwrap();
     shop.transition(&order, "CANCELLED").await.expect(200);
     shop.deliver().await;
     assert_eq!(shop.stock(&stays).await, (5, 0, 5));
+    assert_eq!(shop.stock(&leaves).await, (7, 0, 7), "another product of the same id owes the order nothing");
+    assert_eq!(shop.ledger(&leaves).await.1, (7, 7), "its books were closed when it left");
 }
 
 #[tokio::test]

@@ -210,13 +210,32 @@ async fn fault_card_number_stored() {
     shop.post("/v1/baskets/bob/checkout", json!({"payment": {"method": 2, "cardNumber": "4929 1234 5678 1234"}}))
         .await
         .expect(202);
+    shop.fill("cy", &phone, 1).await;
+    let body = json!({"userName": "cy", "cardInfo": card}).to_string();
+    shop.send(Method::POST, "/basket/checkout", &[("idempotency-key", "cy-1")], body.clone()).await.expect(200);
+    let digest = |text: &str| {
+        let mut hasher = blake3::Hasher::new();
+        for part in [b"POST".as_slice(), b"/basket/checkout", b"", text.as_bytes()] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    };
+    let struck = body.replace("492912345678", "************");
+    let mut digests = 0;
     for entry in std::fs::read_dir(&shop.folder).unwrap() {
         let path = entry.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
         let found = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
         assert!(!found(card.as_bytes()) && !found(b"4929 1234"), "the card's number is in {}", path.display());
+        assert!(
+            !found(digest(&body).as_bytes()),
+            "a digest that gives the card's number away is in {}",
+            path.display()
+        );
+        digests += usize::from(found(digest(&struck).as_bytes()));
     }
     shop.deliver().await;
+    assert_eq!(digests, 1, "the digest is of the request without the number");
     for user in ["ann", "bob"] {
         assert_eq!(shop.all(&format!("/v1/orders?customer={user}")).await[0]["cardLast4"], "1234");
     }
@@ -237,13 +256,25 @@ async fn fault_no_dead_letter_queue() {
     ))
     .await;
     shop.emit(shop.event("CheckoutBasket", good("after"))).await;
+    let mut negative = good("eve");
+    negative["items"][0]["price"] = json!(-1);
+    shop.emit(shop.event("CheckoutBasket", negative)).await;
+    shop.deliver().await;
+    let taken = shop.all("/v1/orders?customer=before").await[0]["id"].clone();
+    let mut other = good("before");
+    other["orderId"] = taken.clone();
+    shop.emit(shop.event("CheckoutBasket", other.clone())).await;
+    other["items"][0]["quantity"] = json!(2);
+    shop.emit(shop.event("CheckoutBasket", other)).await;
     shop.deliver().await;
     let letters = shop.dead_letters(Queue::OrderQueue).await;
     let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
-    assert_eq!(letters.len(), 3, "{reasons:?}");
+    assert_eq!(letters.len(), 5, "{reasons:?}");
     assert!(reasons[0].starts_with("malformed_event") && reasons[0].contains("userName"), "{}", reasons[0]);
     assert!(reasons[1].contains("1 to 50 items"), "{}", reasons[1]);
     assert!(reasons[2].contains("items[0].quantity"), "{}", reasons[2]);
+    assert!(reasons[3].contains("negative"), "{}", reasons[3]);
+    assert!(reasons[4].starts_with("order_id_taken"), "another order is not dropped in silence: {}", reasons[4]);
     let whole: Value = serde_json::from_str(&letters[0].body).unwrap();
     assert_eq!(whole["detail"], sample, "the whole message is kept");
     assert_eq!(shop.all("/v1/orders").await.len(), 2, "the messages behind it were processed");
@@ -392,7 +423,7 @@ async fn a_price_changed_since_it_was_put_in_is_told_with_both_totals_and_accept
 async fn a_checkout_of_nothing_or_of_what_is_gone_is_refused() {
     let shop = TestShop::new().await;
     assert_eq!(shop.post("/v1/baskets/ann/checkout", json!({})).await.code(), "basket_not_found");
-    shop.put("/v1/baskets/ann", json!({"items": []})).await.expect(200);
+    shop.put("/v1/baskets/ann", json!({"items": []})).await.expect(201);
     let empty = shop.post("/basket/checkout", json!({"userName": "ann"})).await;
     assert_eq!((empty.status.as_u16(), empty.code()), (409, "basket_empty"));
     let phone = shop.product("phone", 100, 5).await;
@@ -402,6 +433,7 @@ async fn a_checkout_of_nothing_or_of_what_is_gone_is_refused() {
     assert_eq!((gone.status.as_u16(), gone.code(), &gone.body["productIds"]), (409, "product_gone", &json!([phone])));
     let missing = shop.post("/basket/checkout", json!({})).await;
     assert_eq!((missing.status.as_u16(), missing.pointers()), (400, vec!["/userName"]));
+    shop.deliver().await;
 }
 
 #[tokio::test]

@@ -51,6 +51,10 @@ impl Store for FaultyStore {
         self.inner.list(range, after, limit).await
     }
 
+    fn health(&self) -> Result<()> {
+        self.inner.health()
+    }
+
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         let fault = {
             let mut faults = self.faults.lock().unwrap();

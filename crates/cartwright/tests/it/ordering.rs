@@ -130,6 +130,36 @@ async fn a_transition_of_an_order_that_moved_meanwhile_is_refused() {
 }
 
 #[tokio::test]
+async fn a_repeated_transition_is_answered_as_the_first_time_and_its_answer_holds_no_address() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    shop.fill("ann", &phone, 1).await;
+    let contact = json!({"contact": {"firstName": "Ann", "address": "17 Nightingale Lane"}});
+    let order =
+        shop.post("/v1/baskets/ann/checkout", contact).await.expect(202)["orderId"].as_str().unwrap().to_owned();
+    shop.deliver().await;
+    let path = format!("/v1/orders/{order}/transitions");
+    let pack =
+        async |key: &str| shop.send(Method::POST, &path, &[("idempotency-key", key)], r#"{"to":"PACKED"}"#).await;
+    let first = pack("k1").await;
+    let no_op = pack("k2").await;
+    assert_eq!((first.status.as_u16(), &first.body["contact"]["address"]), (200, &json!("17 Nightingale Lane")));
+    assert_eq!(no_op.status, 200, "it is packed already");
+    shop.transition(&order, "SHIPPED").await.expect(200);
+    for (key, answer) in [("k1", &first), ("k2", &no_op)] {
+        let again = pack(key).await;
+        assert_eq!(
+            (again.status, &again.body, again.header("etag")),
+            (answer.status, &answer.body, answer.header("etag"))
+        );
+    }
+    shop.deliver().await;
+    let file = rusqlite::Connection::open(shop.folder.join("cartwright.db")).unwrap();
+    let sql = "SELECT count(*) FROM ordering WHERE pk GLOB 'IDEMPOTENCY#*' AND body LIKE '%Nightingale%'";
+    assert_eq!(file.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+#[tokio::test]
 async fn orders_are_listed_newest_first_of_all_and_of_one_customer() {
     let shop = TestShop::new().await;
     let phone = shop.product("phone", 100, None).await;
@@ -155,6 +185,12 @@ async fn orders_are_listed_newest_first_of_all_and_of_one_customer() {
     let classic: Vec<&str> =
         classic["body"].as_array().unwrap().iter().map(|order| order["orderId"].as_str().unwrap()).collect();
     assert_eq!(classic, all);
+    let whole = shop.get("/order/bob").await.expect(200);
+    assert_eq!(
+        (whole["body"].as_array().unwrap().len(), whole.get("nextCursor")),
+        (22, None),
+        "all orders of a user at once"
+    );
     let foreign = shop.get("/v1/orders?customer=ann&limit=4").await.body["nextCursor"].as_str().unwrap().to_owned();
     let refused = shop.get(&format!("/v1/orders?cursor={foreign}")).await;
     assert_eq!(

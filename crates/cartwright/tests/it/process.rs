@@ -1,1 +1,9 @@
-//! (being written)
+//! The real binary as a real process: what it survives, what it refuses, what it says.
+
+mod crash;
+mod disk;
+mod harness;
+mod hostile;
+mod load;
+mod roles;
+mod startup;

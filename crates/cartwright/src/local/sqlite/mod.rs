@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::super::store::{
     self, Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table,
@@ -39,8 +39,9 @@ const MAX_WAITING: usize = 1024;
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Documents the cache is laid out for.
 const CACHE_DOCUMENTS: usize = 16 * 1024;
-/// Idle connections kept for readers.
-const MAX_IDLE_READERS: usize = 4;
+/// Connections of readers, and so reads past the cache at the same time. More would only wait for the same cores, and
+/// each costs two file descriptors.
+const MAX_READERS: usize = 8;
 /// How long to wait for another program that has the file locked, before giving up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Part of the file that readers map into memory: halves the cost of a read.
@@ -129,6 +130,8 @@ pub struct SqliteStore {
     cache: Arc<Cache>,
     queues: Arc<Queues>,
     readers: Arc<Mutex<Vec<Connection>>>,
+    reader_slots: Semaphore,
+    health: Arc<Mutex<Option<Error>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
 }
@@ -150,7 +153,9 @@ impl SqliteStore {
         let queues = Arc::new(Queues::load(&connection).map_err(|source| open_error(&file, source.into()))?);
         let cache = Arc::new(Cache::with_weighter(CACHE_DOCUMENTS, CACHE_BYTES, CacheWeight));
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
-        let writer = writer::Writer::new(connection, Arc::clone(&cache), Arc::clone(&queues), clock);
+        let health = Arc::new(Mutex::new(None));
+        let writer =
+            writer::Writer::new(connection, Arc::clone(&cache), Arc::clone(&queues), clock, Arc::clone(&health));
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(inbox))
@@ -162,6 +167,8 @@ impl SqliteStore {
             cache,
             queues,
             readers: Arc::default(),
+            reader_slots: Semaphore::new(MAX_READERS),
+            health,
             writer,
             lock: Mutex::new(Some(lock)),
         }))
@@ -202,14 +209,14 @@ impl SqliteStore {
         &self,
         read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
+        let _slot = self.reader_slots.acquire().await.map_err(|_| closed())?;
         let (readers, cache, file) = (Arc::clone(&self.readers), Arc::clone(&self.cache), self.file.clone());
         let task = tokio::task::spawn_blocking(move || {
             let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = idle.map_or_else(|| open_reader(&file), Ok)?;
             let result = read(&connection, &cache);
-            let mut idle = readers.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < MAX_IDLE_READERS && result.is_ok() {
-                idle.push(connection);
+            if result.is_ok() {
+                readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
             result
         });
@@ -258,6 +265,13 @@ impl Store for SqliteStore {
     async fn list(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Page> {
         let (range, after) = (range.clone(), after.map(str::to_owned));
         self.read(move |connection, _| list(connection, &range, after.as_deref(), limit.clamp(1, MAX_PAGE))).await
+    }
+
+    fn health(&self) -> Result<()> {
+        if self.commands.is_closed() {
+            return Err(closed());
+        }
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
@@ -382,12 +396,15 @@ fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     let open = || -> Result<Connection, SchemaError> {
         let mut connection = Connection::open(file)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        schema::check(&connection)?;
         set_up_writer(&connection)?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::migrate(&mut connection)?;
         Ok(connection)
     };
-    if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0) && OpenOptions::new().append(true).open(file).is_err() {
+    if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
+        && OpenOptions::new().append(true).open(file).is_err()
+    {
         return Err(OpenError::ReadOnly { file: file.to_owned() });
     }
     open().map_err(|source| open_error(file, source))
@@ -423,7 +440,10 @@ fn open_error(file: &Path, error: SchemaError) -> OpenError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged { file, source },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { file },
             Some(ErrorCode::DiskFull) => OpenError::Full { file },
-            _ if source.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+            _ if source
+                .sqlite_error()
+                .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
+            {
                 OpenError::Full { file }
             }
             Some(ErrorCode::ReadOnly) => OpenError::ReadOnly { file },

@@ -184,16 +184,16 @@ impl SqliteStore {
         if let Some(received) = self.queues.state(queue).ready.pop_front() {
             return Ok(Some(received));
         }
-        let (load_new, load_due) = {
-            let mut state = self.queues.state(queue);
-            let on_disk = (state.loaded_to < state.newest).then_some((state.loaded_to, state.newest));
-            // Taken, not copied: a message that is put back while we read sets it again, and must not be forgotten.
-            (on_disk, state.next_due_ms.take_if(|due| *due <= now_ms))
+        let on_disk = {
+            let state = self.queues.state(queue);
+            (state.loaded_to < state.newest).then_some((state.loaded_to, state.newest))
         };
-        if let Some((after, newest)) = load_new {
+        if let Some((after, newest)) = on_disk {
             self.load_new(queue, after, newest).await?;
         }
-        if let Some(due_ms) = load_due {
+        // Taken, not copied: a message that is put back while we read sets it again, and must not be forgotten.
+        let due = self.queues.state(queue).next_due_ms.take_if(|due| *due <= now_ms);
+        if let Some(due_ms) = due {
             let loaded = self.load_due(queue, now_ms).await;
             loaded.inspect_err(|_| self.queues.state(queue).due_at(due_ms))?;
         }

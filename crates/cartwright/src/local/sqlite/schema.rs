@@ -21,13 +21,16 @@ pub enum SchemaError {
     /// A database of another program.
     #[error("it is a SQLite database of another program")]
     Foreign,
+    /// The file system cannot share memory between processes, as SQLite's write-ahead log needs.
+    #[error("its file system does not support a write-ahead log (a network drive?)")]
+    NoWriteAheadLog,
     /// SQLite refused.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Brings the file to the present schema, in one transaction a step.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
+/// Makes sure that the file is ours, or new, before anything in it is changed. Returns the steps it has taken.
+pub(super) fn check(connection: &Connection) -> Result<usize, SchemaError> {
     let application_id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -38,6 +41,16 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
     if taken > MIGRATIONS.len() {
         return Err(SchemaError::Newer { found });
     }
+    Ok(taken)
+}
+
+/// Brings the file to the present schema, in one transaction a step.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(SchemaError::NoWriteAheadLog);
+    }
+    let taken = check(connection)?;
     for (at, step) in MIGRATIONS.iter().enumerate().skip(taken) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(step)?;

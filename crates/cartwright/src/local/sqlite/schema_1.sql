@@ -48,7 +48,7 @@ CREATE VIEW stock_movements AS
 
 CREATE VIEW baskets AS
     SELECT body ->> 'userName' AS user_name, json_array_length(body, '$.lines') AS lines, body ->> 'updatedAt' AS updated_at
-    FROM basket WHERE pk GLOB 'BASKETS#*';
+    FROM basket WHERE pk GLOB 'BASKETS#*' AND NOT body ->> 'closed';
 
 CREATE VIEW orders AS
     SELECT body ->> 'id' AS id, body ->> 'customer' AS customer, body ->> 'status' AS status,

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde_json::value::RawValue;
@@ -42,7 +42,7 @@ pub(super) struct Writer {
     queues: Arc<Queues>,
     clock: Arc<dyn Clock>,
     /// Set when the disk failed in a way after which nothing that was written can be trusted until it is read again.
-    failed: Option<Error>,
+    failed: Arc<Mutex<Option<Error>>>,
 }
 
 /// The documents a group has changed so far; `None` for one that it deleted or found absent.
@@ -62,8 +62,14 @@ struct Group {
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 
 impl Writer {
-    pub(super) fn new(connection: Connection, cache: Arc<Cache>, queues: Arc<Queues>, clock: Arc<dyn Clock>) -> Self {
-        Writer { connection, cache, queues, clock, failed: None }
+    pub(super) fn new(
+        connection: Connection,
+        cache: Arc<Cache>,
+        queues: Arc<Queues>,
+        clock: Arc<dyn Clock>,
+        failed: Arc<Mutex<Option<Error>>>,
+    ) -> Self {
+        Writer { connection, cache, queues, clock, failed }
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
@@ -91,9 +97,9 @@ impl Writer {
 
     fn run_group(&mut self, commands: &mut Vec<Command>) {
         let mut group = Group::default();
-        let outcome = match &self.failed {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let outcome = match failed {
             Some(error) => {
-                let error = error.clone();
                 commands.drain(..).for_each(|command| group.answers.push(answer_of(command)));
                 Err(error)
             }
@@ -142,7 +148,7 @@ impl Writer {
             let error = storage_error(error);
             if fatal {
                 tracing::error!(%error, "the disk failed; no more writes until the server is restarted");
-                self.failed = Some(error.clone());
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
             }
             error
         })
