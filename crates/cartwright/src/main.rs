@@ -125,6 +125,7 @@ async fn serve(shop: Shop, listen: SocketAddr, demo: bool) -> Result<(), AnyErro
         return Err(message.into());
     }
     let (app, store) = open(&shop).await?;
+    server::raise_open_file_limit();
     if demo {
         seed_with_progress(&app).await?;
     }

@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -31,6 +32,15 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 /// Pause when the operating system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Lets this process have as many files open as it may: each connection is one, and the usual limit is far below
+/// [`MAX_CONNECTIONS`]. Where it stays lower, connections beyond it wait.
+pub fn raise_open_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
 
 /// Serves `door` on `listener` until `stop` resolves, then answers what is under way and returns.
 pub async fn serve(listener: TcpListener, door: Door, stop: impl Future<Output = ()>) {
