@@ -85,7 +85,7 @@ macro_rules! events {
 }
 
 events! {
-    /// A basket was checked out and closed. Also accepted from outside, through `PutEvents`.
+    /// A basket was checked out and closed.
     CheckoutBasket(CheckoutBasket) from "com.swn.basket.checkoutbasket" => [OrderQueue];
     /// An order exists; its stock is not yet reserved.
     OrderPlaced(OrderFact) from "cartwright.ordering" => [StockQueue];

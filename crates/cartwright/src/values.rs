@@ -80,22 +80,26 @@ impl Money {
 
     /// The amount in major units without trailing zeros: `78.89`, `950`, `950.4`.
     pub fn to_decimal(self) -> Decimal {
+        let text = self.to_text();
+        Decimal(match text.split_once('.') {
+            Some(_) => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+            None => text,
+        })
+    }
+
+    /// The amount in major units with all the decimals of its currency: `78.89`, `950.00`.
+    fn to_text(self) -> String {
         let places = decimals(self.currency);
         let scale = 10_u64.pow(places as u32);
         let (whole, fraction) = (self.amount.unsigned_abs() / scale, self.amount.unsigned_abs() % scale);
         let sign = if self.amount < 0 { "-" } else { "" };
-        let fraction = format!("{fraction:0places$}");
-        let text = match fraction.trim_end_matches('0') {
-            "" => format!("{sign}{whole}"),
-            digits => format!("{sign}{whole}.{digits}"),
-        };
-        Decimal(text)
+        if places == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction:0places$}") }
     }
 }
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.to_decimal().0, self.currency.code())
+        write!(f, "{} {}", self.to_text(), self.currency.code())
     }
 }
 
@@ -583,6 +587,9 @@ mod tests {
         assert_eq!(yen("1200"), Ok(1200));
         assert!(yen("1200.5").is_err());
         assert_eq!(Money { amount: 1200, currency: Currency::JPY }.to_decimal().as_str(), "1200");
+        assert_eq!(Money { amount: 95_040, currency: Currency::USD }.to_decimal().as_str(), "950.4");
+        assert_eq!(Money { amount: -95_000, currency: Currency::USD }.to_decimal().as_str(), "-950");
+        assert_eq!(Money { amount: 59_950, currency: Currency::USD }.to_string(), "599.50 USD");
     }
 
     proptest::proptest! {

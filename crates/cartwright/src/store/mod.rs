@@ -52,11 +52,15 @@ pub enum Table {
     Basket,
     /// Customers and their orders.
     Ordering,
+    /// Purchases that were made elsewhere.
+    Purchases,
+    /// Free-form items.
+    Operations,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 3] = [Table::Catalog, Table::Basket, Table::Ordering];
+    pub const ALL: [Table; 5] = [Table::Catalog, Table::Basket, Table::Ordering, Table::Purchases, Table::Operations];
 
     /// The table's name, in SQLite and as the stem of its name on AWS.
     pub fn name(self) -> &'static str {
@@ -64,6 +68,8 @@ impl Table {
             Table::Catalog => "catalog",
             Table::Basket => "basket",
             Table::Ordering => "ordering",
+            Table::Purchases => "purchases",
+            Table::Operations => "operations",
         }
     }
 }

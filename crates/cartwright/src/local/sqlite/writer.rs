@@ -386,6 +386,8 @@ impl Statements {
             Table::Catalog => &statements!("catalog"),
             Table::Basket => &statements!("basket"),
             Table::Ordering => &statements!("ordering"),
+            Table::Purchases => &statements!("purchases"),
+            Table::Operations => &statements!("operations"),
         }
     }
 }
