@@ -1,8 +1,8 @@
 //! The store on one machine: one SQLite file, one writer with group commit, readers beside it.
 //!
-//! Every change goes through the writer thread ([`writer`]), which answers only after `fsync`. Readers have connections
+//! Every change goes through the writer thread (`writer`), which answers only after `fsync`. Readers have connections
 //! of their own and see what was committed. A cache of hot documents stands before them; the writer keeps it right.
-//! Events become rows of the queue tables in the transaction of their commit ([`queues`]).
+//! Events become rows of the queue tables in the transaction of their commit (`queues`).
 
 mod queues;
 mod schema;
