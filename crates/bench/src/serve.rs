@@ -38,7 +38,7 @@ pub(crate) async fn shop(folder: &Path) -> Result<()> {
     tracing_subscriber::registry().with(format).with(Targets::new().with_default(LevelFilter::WARN)).init();
     let clock = Arc::new(SystemClock);
     let store = SqliteStore::open(folder, clock.clone())?;
-    let app = App::new(store.clone(), clock, Arc::new(SystemIds), Config::default());
+    let app = App::new(store.clone(), store.clone(), clock, Arc::new(SystemIds), Config::default());
     catalog::ops::pin_currency(&app).await?;
     let _delivery = Delivery::new(app.clone(), store, Settings::default()).start();
     let listener = listen().await?;

@@ -11,14 +11,16 @@ use http::{Method, StatusCode};
 
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::rest::{Door, Routes};
-use crate::{basket, catalog, ordering};
+use crate::rest::{Door, Routes, put_events};
+use crate::{basket, catalog, customers, operations, ordering, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
     use basket::http as baskets;
     use catalog::http as products;
+    use customers::http as people;
     use ordering::http as orders;
+    use crate::queues::http as queues;
 
     Routes::default()
         .section("Products")
@@ -43,8 +45,38 @@ fn routes() -> Routes {
         .post  ("/v1/baskets/{user}/checkout",         baskets::checkout,        "Check out: close the basket, place the order")
         .section("Orders")
         .get   ("/v1/orders",                          orders::list_orders,      "List orders, newest first")
+        .post  ("/v1/orders",                          orders::place_order,      "Place an order that was agreed elsewhere")
         .get   ("/v1/orders/{id}",                     orders::get_order,        "Get an order")
+        .get   ("/v1/orders/{id}/timeline",            orders::list_timeline,    "List what happened to an order, oldest first")
         .post  ("/v1/orders/{id}/transitions",         orders::transition,       "Move an order to another status")
+        .section("Customers")
+        .get   ("/v1/customers",                       people::list_customers,   "List customers, by user name")
+        .post  ("/v1/customers",                       people::add_customer,     "Add a customer")
+        .get   ("/v1/customers/{username}",            people::get_customer,     "Get a customer")
+        .patch ("/v1/customers/{username}",            people::patch_customer,   "Change name or e-mail address")
+        .delete("/v1/customers/{username}",            people::erase_customer,   "Erase a customer; orders stay without personal data")
+        .get   ("/v1/customers/{username}/addresses",  people::list_addresses,   "Get the address book")
+        .post  ("/v1/customers/{username}/addresses",  people::add_address,      "Add an address")
+        .delete("/v1/customers/{username}/addresses/{addressId}", people::remove_address, "Remove an address")
+        .get   ("/v1/customers/{username}/orders",     orders::list_orders_of_customer, "List the orders of a customer, newest first")
+        .get   ("/v1/customers/{username}/export",     people::export_customer,  "Get everything that is kept about a customer")
+        .section("Queues")
+        .get   ("/v1/queues",                          queues::list_queues,      "List the queues and what they hold")
+        .get   ("/v1/queues/{name}",                   queues::get_queue,        "Get a queue and what it holds")
+        .get   ("/v1/queues/{name}/dead-letters",      queues::list_dead_letters, "List dead letters, newest or oldest first")
+        .get   ("/v1/queues/{name}/dead-letters/{id}", queues::get_dead_letter,  "Get a dead letter")
+        .post  ("/v1/queues/{name}/dead-letters/redrive", queues::redrive_dead_letters, "Put dead letters back into their queue")
+        .post  ("/v1/queues/{name}/dead-letters/discard", queues::discard_dead_letters, "Remove dead letters for good")
+        .section("Operations")
+        .post  ("/v1/operations",                      operations::http::operate, "Do what is named, with an item of a table")
+        .section("Purchases")
+        .get   ("/v1/purchases",                       purchases::http::list_purchases,      "List stored purchases, newest first")
+        .post  ("/v1/purchases",                       purchases::http::record_purchase,     "Record a purchase that was made elsewhere")
+        .post  ("/v1/purchases/batch",                 purchases::http::record_purchases,    "Record up to 100 purchases, each on its own")
+        .get   ("/v1/purchases/summary",               purchases::http::summarise_purchases, "Sum up purchases by product, category or day")
+        .get   ("/v1/purchases/{id}",                  purchases::http::get_purchase,        "Get a purchase and how far it has come")
+        .put   ("/v1/purchases/{id}",                  purchases::http::replace_purchase,    "Replace a purchase")
+        .delete("/v1/purchases/{id}",                  purchases::http::delete_purchase,     "Delete a purchase")
         .section("Classic shop")
         .get   ("/product",                            catalog::classic::list_products,        "List products")
         .post  ("/product",                            catalog::classic::create_product,       "Create a product")
@@ -60,6 +92,24 @@ fn routes() -> Routes {
         .delete("/basket/{userName}",                  basket::classic::delete_basket,         "Delete a basket")
         .get   ("/order",                              ordering::classic::list_orders,         "List orders, newest first")
         .get   ("/order/{userName}",                   ordering::classic::list_orders_of_user, "List the orders of a user")
+        .section("Classic operations")
+        .post  ("/order",                              operations::classic::order,              "Do what is named, with an item of a table")
+        .post  ("/DynamoDBManager",                    operations::classic::dynamo_db_manager,              "Do what is named, with an item of a table")
+        .section("Classic users and orders")
+        .post  ("/add_user",                           customers::classic::add_user,           "Add a user")
+        .get   ("/users/{username}",                   customers::classic::get_user,           "Get a user")
+        .delete("/users/{username}",                   customers::classic::delete_user,        "Delete a user")
+        .post  ("/edit-address",                       customers::classic::edit_address,       "Change the address of a user")
+        .get   ("/orders",                             ordering::classic::list_profile_and_orders, "Get a user and their orders, newest first")
+        .post  ("/orders",                             ordering::classic::place_order,         "Place an order")
+        .get   ("/orders/{order_id}",                  ordering::classic::get_order,           "Get an order")
+        .put   ("/orders/{order_id}",                  ordering::classic::update_order,        "Change the status of an order")
+        .section("Classic purchases")
+        .get   ("/product-purchase",                   purchases::classic::list_purchases,     "List purchases, newest first")
+        .post  ("/product-purchase",                   purchases::classic::record_purchase,    "Record a purchase")
+        .get   ("/product-purchase/{id}",              purchases::classic::get_purchase,       "Get a purchase")
+        .put   ("/product-purchase/{id}",              purchases::classic::replace_purchase,   "Replace a purchase")
+        .delete("/product-purchase/{id}",              purchases::classic::delete_purchase,    "Delete a purchase")
 }
 
 /// Method and path of every route of the API, in the order of the list above.
@@ -76,7 +126,7 @@ pub fn door(app: &App) -> Door {
     let router: Router<App> = router
         .route("/health", get(health))
         .route("/openapi.json", get(openapi))
-        .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])))
+        .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])).post(put_events))
         .route("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"))))
         .route("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config)));
     Door::new(router.with_state(app.clone()), app)

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::events::{Envelope, Event};
+use crate::queues::QueueAdmin;
 use crate::store::{InFlight, Store};
 use crate::values::{OrderId, ProductId};
 
@@ -33,6 +34,8 @@ pub trait Ids: Send + Sync + 'static {
 pub struct Ports {
     /// Documents and events.
     pub store: Arc<dyn Store>,
+    /// The queues, for operators.
+    pub queues: Arc<dyn QueueAdmin>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -61,9 +64,20 @@ impl std::ops::Deref for App {
 
 impl App {
     /// The application over these ports.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, config: Config) -> Self {
-        let ports = Arc::new(Ports { store, clock, ids, config, in_flight: Arc::default() });
+    pub fn new(
+        store: Arc<dyn Store>,
+        queues: Arc<dyn QueueAdmin>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        config: Config,
+    ) -> Self {
+        let ports = Arc::new(Ports { store, queues, clock, ids, config, in_flight: Arc::default() });
         App { ports, correlation_id: Arc::from(""), causation_id: None }
+    }
+
+    /// The id of the request all this comes of.
+    pub fn correlation_id(&self) -> &str {
+        &self.correlation_id
     }
 
     /// The application as seen by a request: events that come of it carry its id.

@@ -15,6 +15,8 @@ use serde_json::{Map, Value};
 pub enum Kind {
     /// The request itself is malformed: syntax, a missing or bad field. 400.
     Invalid,
+    /// It may not be done. 403.
+    Forbidden,
     /// Nothing is there. 404.
     NotFound,
     /// The path exists, the method does not. 405.
@@ -49,6 +51,7 @@ impl Kind {
     pub fn status(self) -> StatusCode {
         match self {
             Kind::Invalid => StatusCode::BAD_REQUEST,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Kind::Conflict => StatusCode::CONFLICT,
@@ -65,7 +68,9 @@ impl Kind {
     /// everything else may, once its cause has arrived, the contention is over or the defect is mended.
     pub fn fate(self) -> Fate {
         match self {
-            Kind::Invalid | Kind::TooLarge | Kind::UnsupportedMediaType | Kind::Unprocessable => Fate::DeadLetter,
+            Kind::Invalid | Kind::Forbidden | Kind::TooLarge | Kind::UnsupportedMediaType | Kind::Unprocessable => {
+                Fate::DeadLetter
+            }
             Kind::NotFound
             | Kind::MethodNotAllowed
             | Kind::Conflict
@@ -158,6 +163,11 @@ impl Error {
     /// The message for people.
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// The bad fields of the request, if it has any.
+    pub fn bad_fields(&self) -> &[FieldError] {
+        &self.0.fields
     }
 
     /// The cause, for the log.

@@ -9,10 +9,14 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::basket::CheckoutBasket;
+use crate::basket::{self, CheckoutBasket};
 use crate::catalog::{self, StockLevel, StockMoved, StockRejected, StockReserved};
+use crate::customers::CustomerErased;
 use crate::error::{Error, Kind, Result};
 use crate::ordering::{self, OrderFact};
+use crate::purchases::{self, PurchaseRequested, PurchaseStored};
+use crate::queues::DeadLettersTaken;
+use crate::values::OrderId;
 
 /// The name of the event bus.
 pub const BUS: &str = "SwnEventBus";
@@ -107,12 +111,22 @@ events! {
     StockReserved(StockReserved) from "cartwright.catalog" => [OrderStatusQueue];
     /// Not every line can be reserved; nothing is.
     StockRejected(StockRejected) from "cartwright.catalog" => [OrderStatusQueue];
+    /// A customer was erased; their data is to go wherever it is kept.
+    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue];
     /// Stock of one or more products was reserved, released, shipped, received or counted.
     StockMoved(StockMoved) from "cartwright.catalog" => [StockLedgerQueue];
     /// Nothing of a product is available any more.
     StockDepleted(StockLevel) from "cartwright.catalog" => [];
     /// Something of a depleted product is available again.
     StockReplenished(StockLevel) from "cartwright.catalog" => [];
+    /// A purchase made elsewhere, a change of one or its removal was accepted.
+    PurchaseRequested(PurchaseRequested) from "cartwright.purchases" => [PurchaseQueue];
+    /// It was applied.
+    PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue];
+    /// An operator put dead letters back into their queue.
+    DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [];
+    /// An operator removed dead letters for good.
+    DeadLettersDiscarded(DeadLettersTaken) from "cartwright.operations" => [];
 }
 
 /// One rule of the bus.
@@ -137,12 +151,28 @@ pub enum Queue {
     OrderStatusQueue,
     /// Catalogue: movements are booked, and products that ran out or came back are announced.
     StockLedgerQueue,
+    /// Ordering: orders of erased customers lose their personal data.
+    OrderErasureQueue,
+    /// Baskets: those of erased customers are thrown away.
+    BasketErasureQueue,
+    /// Purchases: what was accepted is written.
+    PurchaseQueue,
+    /// Purchases: what was written is summed up.
+    PurchaseSummaryQueue,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Queue; 4] =
-        [Queue::OrderQueue, Queue::StockQueue, Queue::OrderStatusQueue, Queue::StockLedgerQueue];
+    pub const ALL: [Queue; 8] = [
+        Queue::OrderQueue,
+        Queue::StockQueue,
+        Queue::OrderStatusQueue,
+        Queue::StockLedgerQueue,
+        Queue::OrderErasureQueue,
+        Queue::BasketErasureQueue,
+        Queue::PurchaseQueue,
+        Queue::PurchaseSummaryQueue,
+    ];
 
     /// The queue's name.
     pub fn name(self) -> &'static str {
@@ -151,6 +181,10 @@ impl Queue {
             Queue::StockQueue => "StockQueue",
             Queue::OrderStatusQueue => "OrderStatusQueue",
             Queue::StockLedgerQueue => "StockLedgerQueue",
+            Queue::OrderErasureQueue => "OrderErasureQueue",
+            Queue::BasketErasureQueue => "BasketErasureQueue",
+            Queue::PurchaseQueue => "PurchaseQueue",
+            Queue::PurchaseSummaryQueue => "PurchaseSummaryQueue",
         }
     }
 
@@ -166,22 +200,49 @@ pub fn queues_of(source: &str, detail_type: &str) -> &'static [Queue] {
     rule.map_or(&[], |rule| rule.queues)
 }
 
-/// Processes one message of `queue`. Called at least once a message, possibly many times and in any order.
+/// Processes one message of `queue`. Called at least once a message, possibly many times and in any order. A failure is
+/// also noted in the timeline of the order the message is about, unless it is the store that cannot take notes.
 ///
 /// # Errors
 /// Whatever the consumer returns; [`Kind::fate`] of it decides whether the message is received again.
 pub async fn handle(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
     let app = app.for_message(message);
+    let outcome = consume(&app, queue, message).await;
+    if let Err(error) = &outcome
+        && error.kind() != Kind::Unavailable
+        && let Ok(AboutOrder { order_id: Some(order) }) = serde_json::from_str(message.detail.get())
+    {
+        ordering::record_failure(&app, &order, queue.name(), message, error).await;
+    }
+    outcome
+}
+
+/// What all details of events about an order have in common.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AboutOrder {
+    order_id: Option<OrderId>,
+}
+
+async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
     match (queue, Event::parse(message)?) {
         (Queue::OrderQueue, Event::CheckoutBasket(checkout)) => {
-            ordering::on_checkout_basket(&app, message, checkout).await
+            ordering::on_checkout_basket(app, message, checkout).await
         }
-        (Queue::StockQueue, Event::OrderPlaced(order)) => catalog::on_order_placed(&app, message, order).await,
-        (Queue::StockQueue, Event::OrderCancelled(order)) => catalog::on_order_cancelled(&app, message, order).await,
-        (Queue::StockQueue, Event::OrderShipped(order)) => catalog::on_order_shipped(&app, message, order).await,
-        (Queue::OrderStatusQueue, Event::StockReserved(stock)) => ordering::on_stock_reserved(&app, stock).await,
-        (Queue::OrderStatusQueue, Event::StockRejected(stock)) => ordering::on_stock_rejected(&app, stock).await,
-        (Queue::StockLedgerQueue, Event::StockMoved(moved)) => catalog::on_stock_moved(&app, message, moved).await,
+        (Queue::StockQueue, Event::OrderPlaced(order)) => catalog::on_order_placed(app, message, order).await,
+        (Queue::StockQueue, Event::OrderCancelled(order)) => catalog::on_order_cancelled(app, message, order).await,
+        (Queue::StockQueue, Event::OrderShipped(order)) => catalog::on_order_shipped(app, message, order).await,
+        (Queue::OrderStatusQueue, Event::StockReserved(stock)) => ordering::on_stock_reserved(app, message, stock).await,
+        (Queue::OrderStatusQueue, Event::StockRejected(stock)) => ordering::on_stock_rejected(app, message, stock).await,
+        (Queue::OrderErasureQueue, Event::CustomerErased(erased)) => ordering::on_customer_erased(app, erased).await,
+        (Queue::BasketErasureQueue, Event::CustomerErased(erased)) => basket::on_customer_erased(app, erased).await,
+        (Queue::StockLedgerQueue, Event::StockMoved(moved)) => catalog::on_stock_moved(app, message, moved).await,
+        (Queue::PurchaseQueue, Event::PurchaseRequested(request)) => {
+            purchases::on_purchase_requested(app, request).await
+        }
+        (Queue::PurchaseSummaryQueue, Event::PurchaseStored(stored)) => {
+            purchases::on_purchase_stored(app, stored).await
+        }
         (queue, event) => {
             let message = format!("{} has no consumer for {}.", queue.name(), event.detail_type());
             Err(Error::new(Kind::Unprocessable, "unexpected_event", message))

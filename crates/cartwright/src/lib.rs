@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod events;
+pub mod queues;
 
 pub mod app;
 pub mod config;
@@ -16,7 +17,10 @@ pub mod store;
 
 pub mod basket;
 pub mod catalog;
+pub mod customers;
+pub mod operations;
 pub mod ordering;
+pub mod purchases;
 
 pub mod local;
 pub mod rest;

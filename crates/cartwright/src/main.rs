@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cartwright::app::App;
-use cartwright::config::Config;
+use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
 use cartwright::local::{DEMO_PRODUCTS, SystemClock, SystemIds, seed, server};
@@ -62,6 +63,7 @@ enum Command {
         #[command(flatten)]
         shop: Shop,
     },
+    DeadLetters(DeadLetters),
 }
 
 #[derive(Args)]
@@ -72,6 +74,9 @@ struct Shop {
     /// Currency of all prices, by its ISO 4217 code. Fixed by the first start.
     #[arg(long, env = "CARTWRIGHT_CURRENCY", default_value = "USD", value_name = "CODE", value_parser = currency)]
     currency: Currency,
+    /// Tables that the operations endpoint may use, separated by commas.
+    #[arg(long, env = "CARTWRIGHT_OPERATION_TABLES", default_value = DEFAULT_OPERATION_TABLE, value_name = "NAMES", value_delimiter = ',')]
+    operation_tables: Vec<String>,
     /// What to log on standard error: error, warn, info, debug or trace; also by module, as in info,cartwright::local=debug.
     #[arg(long, env = "CARTWRIGHT_LOG", default_value = "warn", value_name = "LEVELS")]
     log: Targets,
@@ -93,6 +98,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { shop, listen, demo } => serve(shop, listen, demo).await,
         Command::Seed { shop } => seed_only(shop).await,
+        Command::DeadLetters(command) => dead_letters::run(command).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,8 +115,8 @@ async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
     tracing_subscriber::registry().with(format).with(shop.log.clone()).init();
     let clock = Arc::new(SystemClock);
     let store = SqliteStore::open(&shop.data, clock.clone())?;
-    let config = Config { currency: shop.currency };
-    let app = App::new(store.clone(), clock, Arc::new(SystemIds), config);
+    let config = Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() };
+    let app = App::new(store.clone(), store.clone(), clock, Arc::new(SystemIds), config);
     catalog::ops::pin_currency(&app).await?;
     Ok((app, store))
 }

@@ -67,13 +67,17 @@ impl Money {
         Ok(Money { amount, ..self })
     }
 
-    /// Accepts this as a price: not negative, at most [`MAX_AMOUNT_MINOR`], in the shop's `currency`.
-    pub fn as_price(self, currency: Currency) -> Result<Money> {
+    /// Accepts this as a price: not negative, at most [`MAX_AMOUNT_MINOR`], in the shop's `currency`. `pointer` says where
+    /// in the caller's body it stands.
+    ///
+    /// # Errors
+    /// `invalid_request` with the part of it that cannot be accepted.
+    pub fn as_price(self, currency: Currency, pointer: &str) -> Result<Money> {
         if self.currency != currency {
-            return Err(Error::field("/price/currency", format!("must be {}, this shop's currency", currency.code())));
+            return Err(Error::field(format!("{pointer}/currency"), format!("must be {}, this shop's currency", currency.code())));
         }
         if !(0..=MAX_AMOUNT_MINOR).contains(&self.amount) {
-            return Err(Error::field("/price/amount", format!("must be between 0 and {MAX_AMOUNT_MINOR}")));
+            return Err(Error::field(format!("{pointer}/amount"), format!("must be between 0 and {MAX_AMOUNT_MINOR}")));
         }
         Ok(self)
     }

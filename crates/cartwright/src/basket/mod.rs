@@ -4,6 +4,7 @@
 //! buyer pays is the present price, and when that is not what the basket showed, nothing happens until the buyer agrees.
 
 pub mod classic;
+mod events;
 pub mod http;
 pub mod ops;
 mod store;
@@ -19,7 +20,8 @@ use crate::catalog::{Demand, Product, ProductName};
 use crate::error::{Error, FieldError, Kind, Result};
 use crate::values::{CardLast4, Decimal, Email, Invalid, Money, OrderId, ProductId, Quantity, Text, Username};
 
-pub use ops::find_checkout;
+pub use events::on_customer_erased;
+pub use ops::{find_basket, find_checkout};
 
 /// Most lines of a basket, and so of an order: every line is a conditional write of the commit that reserves it, and a
 /// commit holds a hundred items.
@@ -29,7 +31,7 @@ pub const MAX_LINES: usize = 50;
 pub type Color = Text<0, 60>;
 
 /// A basket as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Basket {
     /// Tells this basket from the one its user had before, whose versions also began at 1.
@@ -39,6 +41,7 @@ pub struct Basket {
     /// What is in it; never two lines of one product and colour.
     pub lines: Vec<Line>,
     /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
     /// Checked out or thrown away. The closed basket stays for a while in place of none, so that whoever read the open one
     /// cannot mistake the next basket of this user for it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::store::{self, Checkout};
@@ -70,6 +70,15 @@ pub async fn get_basket(app: &App, user: &Username) -> Result<VersionedBasket> {
     let found = store::find_basket(&*app.store, user).await?;
     let open = found.filter(|(basket, _)| !basket.closed);
     open.map(|(basket, version)| VersionedBasket { basket, version, is_new: false }).ok_or_else(no_such_basket)
+}
+
+/// The open basket of `user`, if there is one. The read others are allowed.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_basket(app: &App, user: &Username) -> Result<Option<Arc<Basket>>> {
+    let found = store::find_basket(&*app.store, user).await?;
+    Ok(found.map(|(basket, _)| basket).filter(|basket| !basket.closed))
 }
 
 /// A page of all baskets, by user name. It may have fewer than the limit, or none, and still not be the last, when many
@@ -244,6 +253,24 @@ pub async fn checkout(app: &App, once: &Once, user: &Username, request: Checkout
         envelope.time = at;
         batch.emit(envelope);
         Ok(Change { batch, result: Accepted { order_id, status: Status::Placed, total } })
+    })
+    .await
+}
+
+/// Throws away the basket of a customer who was erased at `at`, unless someone else filled it since.
+///
+/// # Errors
+/// Those of the store.
+pub(super) async fn discard_basket(app: &App, user: &Username, at: Timestamp) -> Result<()> {
+    transact(app, &Once::unkeyed(), Table::Basket, || async {
+        let mut batch = Batch::new(Table::Basket);
+        if let Some((basket, version)) = store::find_basket(&*app.store, user).await?
+            && !basket.closed
+            && basket.updated_at <= at
+        {
+            close(app, &mut batch, &VersionedBasket { basket, version, is_new: false })?;
+        }
+        Ok(Change { batch, result: () })
     })
     .await
 }

@@ -103,7 +103,7 @@ pub async fn quote(app: &App, ids: &[ProductId]) -> Result<Vec<Option<Arc<Produc
 /// # Errors
 /// `invalid_request` for a price in another currency or below 0.
 pub async fn create_product(app: &App, once: &Once, new: NewProduct) -> Result<StockedProduct> {
-    new.price.as_price(app.config.currency)?;
+    new.price.as_price(app.config.currency, "/price")?;
     transact(app, once, Table::Catalog, || async {
         let now = app.clock.now();
         let new = new.clone();
@@ -152,7 +152,7 @@ pub async fn update_product(
     if !patch.touches_product() && patch.available.is_none() {
         return Err(Error::field("", "must name at least one field to change"));
     }
-    patch.price.map(|price| price.as_price(app.config.currency)).transpose()?;
+    patch.price.map(|price| price.as_price(app.config.currency, "/price")).transpose()?;
     transact(app, &Once::unkeyed(), Table::Catalog, || async {
         let found = store::find_product(&*app.store, id).await?.ok_or_else(no_such_product)?;
         let mut after = StockedProduct::from(found);

@@ -1,5 +1,7 @@
 //! The one-binary runtime: the store on SQLite, the delivery of its queues, the HTTP server, the machine's clock.
 
+pub mod client;
+pub mod dead_letters;
 pub mod delivery;
 mod seed;
 pub mod server;

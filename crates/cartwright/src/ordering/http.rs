@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::ops::{self, VersionedOrder};
-use super::{Order, Status};
+use super::ops::{self, OrderFilter, VersionedOrder};
+use super::{Order, Status, TimelineEntry};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::rest::{IfMatch, Items, List, Params, Post, Reply, Segment};
-use crate::values::{OrderId, Username};
+use crate::rest::{IfMatch, Items, List, Params, Post, Reply, Segment, time_in_query};
+use crate::values::{Money, OrderId, Quantity, Username};
 
 /// An order as `/v1` shows it.
 #[derive(Serialize, ToSchema)]
@@ -30,9 +30,40 @@ impl From<VersionedOrder> for OrderView {
 
 /// Which orders to list.
 #[derive(Deserialize, IntoParams)]
-pub struct OrderFilter {
+pub struct OrderParams {
     /// Only those of this customer.
     customer: Option<String>,
+    /// Only those in this status.
+    #[param(inline)]
+    status: Option<Status>,
+    /// Only those placed at this time or later (RFC 3339).
+    from: Option<String>,
+    /// Only those placed at this time or earlier (RFC 3339).
+    to: Option<String>,
+}
+
+impl OrderParams {
+    fn filter(self) -> Result<OrderFilter> {
+        let customer = self.customer.map(Username::try_from).transpose();
+        Ok(OrderFilter {
+            customer: customer.map_err(|why| Error::field("?customer", why))?,
+            status: self.status,
+            from: self.from.map(|text| time_in_query("?from", &text)).transpose()?,
+            to: self.to.map(|text| time_in_query("?to", &text)).transpose()?,
+        })
+    }
+}
+
+/// An order that was agreed elsewhere.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlaceOrder {
+    /// The user name of a customer there is.
+    customer: Username,
+    /// What it costs.
+    total: Money,
+    /// Pieces.
+    item_count: Quantity,
 }
 
 /// A step to take.
@@ -49,12 +80,37 @@ fn reply(versioned: VersionedOrder) -> Reply<200, OrderView> {
 
 pub(crate) async fn list_orders(
     app: App,
-    Params(filter): Params<OrderFilter>,
+    Params(params): Params<OrderParams>,
     list: List,
 ) -> Result<Reply<200, Items<OrderView>>> {
-    let customer = filter.customer.map(Username::try_from).transpose().map_err(|why| Error::field("?customer", why))?;
-    let listing = ops::list_orders(&app, customer.as_ref(), &list).await?;
+    let listing = ops::list_orders(&app, &params.filter()?, &list).await?;
     Ok(Reply::page(&list, listing, OrderView::from))
+}
+
+pub(crate) async fn place_order(app: App, post: Post<PlaceOrder>) -> Result<Reply<201, OrderView>> {
+    let PlaceOrder { customer, total, item_count } = post.body;
+    let total = total.as_price(app.config.currency, "/total")?;
+    let placed = ops::place_directly(&app, &post.once, &customer, total, item_count).await?;
+    let (etag, location) = (placed.etag(), format!("/v1/orders/{}", placed.order.id));
+    Ok(Reply::new(OrderView::from(placed)).etag(etag).location(location))
+}
+
+pub(crate) async fn list_orders_of_customer(
+    app: App,
+    Segment(customer): Segment<Username>,
+    list: List,
+) -> Result<Reply<200, Items<OrderView>>> {
+    let listing = ops::list_orders(&app, &OrderFilter::of(&customer), &list).await?;
+    Ok(Reply::page(&list, listing, OrderView::from))
+}
+
+pub(crate) async fn list_timeline(
+    app: App,
+    Segment(id): Segment<OrderId>,
+    list: List,
+) -> Result<Reply<200, Items<TimelineEntry>>> {
+    let listing = ops::list_timeline(&app, &id, &list).await?;
+    Ok(Reply::page(&list, listing, Arc::unwrap_or_clone))
 }
 
 pub(crate) async fn get_order(app: App, Segment(id): Segment<OrderId>) -> Result<Reply<200, OrderView>> {

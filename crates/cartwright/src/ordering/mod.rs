@@ -17,10 +17,66 @@ use utoipa::ToSchema;
 use crate::basket::{self, CheckoutBasket, Contact, Line};
 use crate::catalog::Rejection;
 use crate::error::{Error, Kind, Result};
-use crate::events::Event;
-use crate::values::{CardLast4, Money, OrderId, Username};
+use crate::events::{Envelope, Event};
+use crate::values::{CardLast4, Money, OrderId, Quantity, Username};
 
-pub use events::{on_checkout_basket, on_stock_rejected, on_stock_reserved};
+pub use events::{on_checkout_basket, on_customer_erased, on_stock_rejected, on_stock_reserved};
+pub use ops::{all_orders_of, record_failure};
+
+/// One entry of an order's timeline: an event, or an attempt to process one that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TimelineEntry {
+    /// The event's id.
+    #[schema(value_type = String, format = Uuid)]
+    pub event_id: uuid::Uuid,
+    /// The event's name.
+    pub event: String,
+    /// Who emitted it.
+    pub source: String,
+    /// When it happened, or when the attempt failed.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The id of the request all this came of.
+    pub correlation_id: String,
+    /// The event it came of, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub causation_id: Option<uuid::Uuid>,
+    /// The order's status after it, when it decided one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// The queue whose consumer failed, and why, when this is a failed attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Why an attempt to process an event failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Failure {
+    /// The queue.
+    pub queue: String,
+    /// The code of the error.
+    pub code: String,
+    /// What it says.
+    pub message: String,
+}
+
+impl TimelineEntry {
+    /// The entry of an event.
+    pub fn of(event: &Envelope, status: Option<Status>) -> TimelineEntry {
+        TimelineEntry {
+            event_id: event.id,
+            event: event.detail_type.clone(),
+            source: event.source.clone(),
+            at: event.time,
+            correlation_id: event.correlation_id.clone(),
+            causation_id: event.causation_id,
+            status,
+            failure: None,
+        }
+    }
+}
 
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -120,8 +176,10 @@ pub struct Order {
     pub customer: Username,
     /// Where it stands.
     pub status: Status,
-    /// What was bought, at the prices of the catalogue at checkout.
+    /// What was bought, at the prices of the catalogue at checkout. Empty when the order was placed directly.
     pub lines: Vec<Line>,
+    /// Pieces: of all lines, or as many as a direct order said.
+    pub item_count: u32,
     /// The sum of price × quantity over the lines.
     pub total: Money,
     /// Whom to send it to.
@@ -181,6 +239,7 @@ impl Order {
             customer: checkout.user_name,
             status: Status::Placed,
             total: basket::total_of(&lines, currency)?,
+            item_count: lines.iter().map(|line| line.quantity.get()).sum(),
             lines,
             contact: checkout.contact,
             payment_method: checkout.payment_method,
@@ -189,6 +248,29 @@ impl Order {
             created_at: at,
             updated_at: at,
         })
+    }
+
+    /// An order that was agreed elsewhere: an amount and a number of pieces, no lines. There is no stock to reserve for it.
+    pub fn place_directly(id: OrderId, customer: Username, total: Money, item_count: Quantity, at: Timestamp) -> Order {
+        Order {
+            id,
+            customer,
+            status: Status::Placed,
+            lines: Vec::new(),
+            item_count: item_count.get(),
+            total,
+            contact: Contact::default(),
+            payment_method: None,
+            card_last4: None,
+            rejections: Vec::new(),
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
+    /// The order without its customer's data, under the name `alias`.
+    pub fn anonymous(&self, alias: &Username) -> Order {
+        Order { customer: alias.clone(), contact: Contact::default(), card_last4: None, ..self.clone() }
     }
 
     /// The order after the step to `to`; `None` when it is there already.
@@ -251,6 +333,7 @@ mod tests {
             customer: "ann".try_into().unwrap(),
             status,
             lines: Vec::new(),
+            item_count: 1,
             total: Money::zero(currency),
             contact: Contact::default(),
             payment_method: None,

@@ -3,13 +3,15 @@
 //! ```text
 //! CUSTOMER#<user name>  #ORDER#<order>      the order, with the others of its customer, by time
 //! ORDERS#<shard>        <order>             index: whose order it is; all orders, by time, over the shards
+//! STATUS#<name>#<shard> <order>             index: orders in a status, by time, over the shards
+//! TIMELINE#<order>      <event>[#<attempt>] what happened to the order, by time
 //! ```
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Order;
+use super::{Order, Status};
 use crate::error::Result;
 use crate::store::{Key, Partition, Range, Store, Table, shard_of};
 use crate::values::{OrderId, Username};
@@ -22,6 +24,24 @@ const ORDER: &str = "#ORDER#";
 
 pub(super) fn order_key(customer: &Username, id: &OrderId) -> Key {
     customer_partition(customer).key(format!("{ORDER}{id}"))
+}
+
+pub(super) fn timeline_key(order: &OrderId, event: uuid::Uuid) -> Key {
+    timeline(order).partition.key(event.to_string())
+}
+
+pub(super) fn attempt_key(order: &OrderId, event: uuid::Uuid, attempt: uuid::Uuid) -> Key {
+    timeline(order).partition.key(format!("{attempt}#{event}"))
+}
+
+/// What happened to an order, oldest first.
+pub(super) fn timeline(order: &OrderId) -> Range {
+    Partition::new(Table::Ordering, format!("TIMELINE#{order}")).all()
+}
+
+/// The customer's profile and orders, the profile first, then the orders, newest first.
+pub(super) fn profile_and_orders(customer: &Username) -> Range {
+    customer_partition(customer).all().descending()
 }
 
 fn customer_partition(customer: &Username) -> Partition {
@@ -49,6 +69,19 @@ fn index_partition(shard: usize) -> Partition {
 /// The index of all orders, newest first.
 pub(super) fn index() -> Vec<Range> {
     (0..SHARDS).map(|shard| index_partition(shard).all().descending()).collect()
+}
+
+pub(super) fn status_key(status: Status, id: &OrderId) -> Key {
+    status_partition(status, shard_of(id.as_str(), SHARDS)).key(id.as_str())
+}
+
+fn status_partition(status: Status, shard: usize) -> Partition {
+    Partition::new(Table::Ordering, format!("STATUS#{}#{shard:02}", status.name()))
+}
+
+/// The index of the orders in a status, newest first.
+pub(super) fn status_index(status: Status) -> Vec<Range> {
+    (0..SHARDS).map(|shard| status_partition(status, shard).all().descending()).collect()
 }
 
 /// An entry of the index of all orders.

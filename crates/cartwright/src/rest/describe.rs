@@ -276,7 +276,8 @@ impl Routes {
         self.router = self.router.route(path, handler);
         self.table.push((method, path));
         for (name, schema) in operation.schemas {
-            self.schemas.insert(name, schema);
+            let other = self.schemas.insert(name.clone(), schema.clone());
+            debug_assert!(other.is_none_or(|other| other == schema), "two types are described under the name {name}");
         }
         let mut builder = OperationBuilder::new()
             .tag(self.sections.last().copied().unwrap_or_default())

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
 use http::{HeaderName, Method, Request, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use utoipa::openapi::RefOr;
@@ -19,6 +20,9 @@ use super::{MAX_BODY_BYTES, RequestId};
 use crate::app::App;
 use crate::catalog::MovementId;
 use crate::error::{Error, FieldError, Kind, Result};
+use crate::events::Queue;
+use crate::purchases::PurchaseId;
+use crate::queues::DeadLetterId;
 use crate::store::{Cursor, MAX_PAGE, Once};
 use crate::values::{OrderId, ProductId, Username};
 
@@ -59,9 +63,36 @@ impl PathValue for MovementId {
     }
 }
 
+impl PathValue for u32 {
+    fn parse(text: &str) -> Result<Self> {
+        text.parse().map_err(|_| Error::not_found("address_not_found", "such address in the book"))
+    }
+}
+
+impl PathValue for PurchaseId {
+    fn parse(text: &str) -> Result<Self> {
+        let id = uuid::Uuid::try_parse(text).map(PurchaseId);
+        id.map_err(|_| Error::not_found("purchase_not_found", "such purchase"))
+    }
+}
+
 impl PathValue for OrderId {
     fn parse(text: &str) -> Result<Self> {
         OrderId::from_str(text).map_err(|_| Error::not_found("order_not_found", "such order"))
+    }
+}
+
+impl PathValue for Queue {
+    fn parse(text: &str) -> Result<Self> {
+        let names = Queue::ALL.map(Queue::name).join(", ");
+        let missing = || Error::not_found("queue_not_found", format!("such queue; there are {names}"));
+        Queue::named(text).ok_or_else(missing)
+    }
+}
+
+impl PathValue for DeadLetterId {
+    fn parse(text: &str) -> Result<Self> {
+        DeadLetterId::from_str(text)
     }
 }
 
@@ -114,6 +145,14 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
         let bad = |error: serde_urlencoded::de::Error| Error::field("?", error);
         serde_urlencoded::from_str(query).map(Params).map_err(bad)
     }
+}
+
+/// A time in a query parameter. A `+` of its offset that the caller did not encode arrives as a space.
+///
+/// # Errors
+/// `invalid_request` at `pointer`.
+pub fn time_in_query(pointer: &str, text: &str) -> Result<Timestamp> {
+    text.replace(' ', "+").parse().map_err(|_| Error::field(pointer, "must be an RFC 3339 time"))
 }
 
 /// Which page of a list is asked for.
@@ -344,7 +383,12 @@ fn without_card_numbers(body: &[u8]) -> Cow<'_, [u8]> {
 /// # Errors
 /// `malformed_json`; `invalid_request` with a JSON pointer for each bad or missing field.
 pub fn decode<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| why_not::<T>(bytes, &error))
+    let body = serde_json::from_slice(bytes).map_err(|error| why_not::<T>(bytes, &error))?;
+    // Serde takes an array for a struct too, its elements for the fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::field("", "must be a JSON object"));
+    }
+    Ok(body)
 }
 
 /// Finds out what is wrong with a body that is not a `T`. The parser stops at the first bad value, so each one found is

@@ -5,6 +5,7 @@
 
 mod describe;
 mod extract;
+mod put_events;
 mod reply;
 
 use std::panic::AssertUnwindSafe;
@@ -24,7 +25,8 @@ use crate::app::App;
 use crate::error::{Error, Kind};
 
 pub use describe::{Describe, Documented, Operation, Routes};
-pub use extract::{IfMatch, List, Listing, Params, Post, Put, Segment, decode};
+pub use extract::{IfMatch, List, Listing, Params, Post, Put, Segment, decode, time_in_query};
+pub use put_events::put_events;
 pub use reply::{Classic, Items, NoContent, Nothing, Reply, Upserted};
 
 /// Longest a request may take, body and answer included. A client that waits longer has given up.

@@ -5,7 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::extract::{List, Listing};
 use crate::error::Error;
@@ -97,7 +99,7 @@ impl IntoResponse for NoContent {
 }
 
 /// A page of a `/v1` list.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Items<T> {
     /// The things.
@@ -107,12 +109,43 @@ pub struct Items<T> {
     pub next_cursor: Option<String>,
 }
 
+impl<T: ToSchema> PartialSchema for Items<T> {
+    fn schema() -> RefOr<Schema> {
+        let items = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
+        let cursor = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+        let cursor =
+            cursor.description(Some("Where the list goes on: send it back as `?cursor=`. Absent on the last page."));
+        ObjectBuilder::new().property("items", items).required("items").property("nextCursor", cursor).into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Items<T> {
+    /// By hand, because the derived one refers to the schema of `T` without adding it.
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+    }
+}
+
 impl<T> Reply<200, Items<T>> {
     /// A page, each thing as `view` shows it, with the `Link` to the next.
     pub fn page<S>(list: &List, listing: Listing<S>, view: impl Fn(S) -> T) -> Self {
         let next_cursor = listing.next.map(crate::store::Cursor::into_text);
         let link = next_cursor.as_deref().map(|next| list.link(next));
         let reply = Reply::new(Items { items: listing.items.into_iter().map(view).collect(), next_cursor });
+        match link {
+            Some(link) => reply.header(LINK, link),
+            None => reply,
+        }
+    }
+}
+
+impl<T> Reply<200, Vec<T>> {
+    /// A page without an envelope: a bare array of the things as `view` shows them, without those it does not show. Only
+    /// the `Link` tells of the next.
+    pub fn bare_page<S>(list: &List, listing: Listing<S>, view: impl Fn(S) -> Option<T>) -> Self {
+        let link = listing.next.map(|next| list.link(&next.into_text()));
+        let reply = Reply::new(listing.items.into_iter().filter_map(view).collect());
         match link {
             Some(link) => reply.header(LINK, link),
             None => reply,

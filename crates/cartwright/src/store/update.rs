@@ -72,6 +72,8 @@ struct Claim {
     key: String,
     fingerprint: String,
     running: Arc<InFlight>,
+    /// The claim this is a part of, held as long as its parts.
+    whole: Option<Arc<Claim>>,
 }
 
 /// The keys of the requests that are being carried out in this process.
@@ -111,7 +113,19 @@ impl Once {
             return Err(Error::new(Kind::Conflict, "idempotency_key_in_use", message));
         }
         drop(keys);
-        Ok(Once(Some(Arc::new(Claim { key, fingerprint, running: Arc::clone(running) }))))
+        Ok(Once(Some(Arc::new(Claim { key, fingerprint, running: Arc::clone(running), whole: None }))))
+    }
+
+    /// The claim for one of several commits a request needs, each of which is done once and has an answer of its own. No
+    /// key of a caller is like that of a part: theirs have no spaces.
+    pub fn part(&self, at: usize) -> Self {
+        let part = |whole: &Arc<Claim>| Claim {
+            key: format!("{} {at}", whole.key),
+            fingerprint: whole.fingerprint.clone(),
+            running: Arc::clone(&whole.running),
+            whole: Some(Arc::clone(whole)),
+        };
+        Once(self.0.as_ref().map(|whole| Arc::new(part(whole))))
     }
 
     /// What an earlier request with this key left.
@@ -148,6 +162,9 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if self.whole.is_some() {
+            return;
+        }
         self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }

@@ -5,10 +5,15 @@
 mod basket;
 mod catalog;
 mod checkout;
+mod customers;
 mod delivery;
 mod faults;
+mod operations;
 mod ordering;
 mod process;
+mod purchases;
+mod put_events;
+mod queues;
 mod rest;
 mod shop;
 mod store_sqlite;

@@ -201,6 +201,54 @@ async fn orders_are_listed_newest_first_of_all_and_of_one_customer() {
 }
 
 #[tokio::test]
+async fn orders_are_filtered_by_status_and_time() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 20).await;
+    let mut placed = Vec::new();
+    for n in 0..30 {
+        let user = if n % 2 == 0 { "ann" } else { "bob" };
+        placed.push(shop.order(user, &phone, 1).await);
+        shop.clock.advance(std::time::Duration::from_millis(700));
+    }
+    for order in &placed[..3] {
+        shop.transition(order, "PACKED").await.expect(200);
+    }
+    shop.deliver().await;
+    let count = async |query: &str| shop.all(&format!("/v1/orders?limit=4&{query}")).await.len();
+    assert_eq!(
+        (count("status=PACKED").await, count("status=CONFIRMED").await, count("status=REJECTED").await),
+        (3, 17, 10)
+    );
+    assert_eq!(
+        (
+            count("status=PLACED").await,
+            count("customer=ann&status=PACKED").await,
+            count("customer=bob&status=REJECTED").await
+        ),
+        (0, 2, 5)
+    );
+    let at = async |n: usize| {
+        shop.get(&format!("/v1/orders/{}", placed[n])).await.expect(200)["createdAt"].as_str().unwrap().to_owned()
+    };
+    let (from, to) = (at(5).await, at(12).await);
+    let ids = async |query: &str| -> Vec<_> {
+        shop.all(&format!("/v1/orders?limit=3&{query}"))
+            .await
+            .iter()
+            .map(|o| o["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let expected: Vec<String> = placed[5..=12].iter().rev().cloned().collect();
+    assert_eq!(ids(&format!("from={from}&to={to}")).await, expected);
+    assert_eq!(ids(&format!("from={from}&to={to}&status=CONFIRMED")).await, expected);
+    assert_eq!(ids(&format!("from={from}&to={to}&customer=ann")).await.len(), 4);
+    assert_eq!(ids(&format!("to={from}")).await.len(), 6);
+    for (query, pointer) in [("from=x", "?from"), ("to=2026", "?to"), ("status=LOST", "?")] {
+        assert_eq!(shop.get(&format!("/v1/orders?{query}")).await.pointers(), [pointer], "{query}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_orders_and_users_are_told_apart_from_empty_ones() {
     let shop = TestShop::new().await;
     assert_eq!(shop.get("/order/nobody").await.expect(200)["body"], json!([]));

@@ -1,7 +1,8 @@
 //! A whole shop in this process, over a real store, with the clock, the ids and the delivery in the test's hands.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use cartwright::app::{App, Clock, Ids};
 use cartwright::config::Config;
 use cartwright::events::{Envelope, Queue};
 use cartwright::local::delivery::{Delivery, Settings};
-use cartwright::local::sqlite::{DeadLetter, FILE_NAME, SqliteStore};
+use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
+use cartwright::queues::{DeadLetter, DeadLetterId, QueueAdmin};
 use cartwright::rest::Door;
 use cartwright::store::{Batch, Store, Table};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -30,7 +32,7 @@ pub struct TestShop {
     pub folder: PathBuf,
     pub faults: Arc<FaultyStore>,
     door: Door,
-    expected_dead: AtomicUsize,
+    expected_dead: Mutex<BTreeSet<DeadLetterId>>,
     _temp: tempfile::TempDir,
 }
 
@@ -111,10 +113,11 @@ impl TestShop {
         let clock = Arc::new(TestClock::new());
         let store = SqliteStore::open(&folder, clock.clone()).unwrap();
         let faults = Arc::new(FaultyStore::new(store.clone()));
-        let app = App::new(faults.clone(), clock.clone(), Arc::new(TestIds::default()), Config::default());
+        let app =
+            App::new(faults.clone(), store.clone(), clock.clone(), Arc::new(TestIds::default()), Config::default());
         let delivery = Delivery::new(app.clone(), store.clone(), settings);
         let door = api::door(&app);
-        TestShop { app, store, clock, delivery, folder, faults, door, expected_dead: AtomicUsize::new(0), _temp: temp }
+        TestShop { app, store, clock, delivery, folder, faults, door, expected_dead: Mutex::default(), _temp: temp }
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
@@ -135,7 +138,13 @@ impl TestShop {
 
     /// The bytes under `path`, which must be there.
     pub async fn raw(&self, path: &str) -> Vec<u8> {
-        let response = self.door.answer(Request::get(path).body(Body::empty()).unwrap()).await;
+        self.answer(Method::GET, path, "").await
+    }
+
+    /// The bytes that answer a request, which must succeed.
+    pub async fn answer(&self, method: Method, path: &str, body: &str) -> Vec<u8> {
+        let request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).unwrap();
+        let response = self.door.answer(request).await;
         assert_eq!(response.status(), 200, "{path}");
         response.into_body().collect().await.unwrap().to_bytes().to_vec()
     }
@@ -227,6 +236,10 @@ impl TestShop {
         items
     }
 
+    pub fn now_ms(&self) -> i64 {
+        self.app.clock.now().as_millisecond()
+    }
+
     /// Delivers everything that is due, one message at a time.
     pub async fn deliver(&self) -> usize {
         self.delivery.deliver_all_due().await.unwrap()
@@ -265,10 +278,18 @@ impl TestShop {
         }
     }
 
-    /// The dead letters of a queue, which the test now knows of.
+    /// The dead letters of a queue, oldest first, which the test now knows of.
     pub async fn dead_letters(&self, queue: Queue) -> Vec<DeadLetter> {
-        let letters = self.store.dead_letters(queue).await.unwrap();
-        self.expected_dead.fetch_add(letters.len(), Ordering::Relaxed);
+        let mut letters: Vec<DeadLetter> = Vec::new();
+        loop {
+            let after = letters.last().map(|letter| letter.id);
+            let page = self.store.list_dead_letters(queue, true, after, 100).await.unwrap();
+            letters.extend(page.letters);
+            if !page.more {
+                break;
+            }
+        }
+        self.expected_dead.lock().unwrap().extend(letters.iter().map(|letter| letter.id));
         letters
     }
 }
@@ -283,6 +304,10 @@ impl Drop for TestShop {
             file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0)).unwrap()
         };
         assert_eq!(count("messages"), 0, "events were left undelivered");
-        assert_eq!(count("dead_letters"), *self.expected_dead.get_mut(), "messages died that the test did not expect");
+        let mut dead = file.prepare("SELECT seq FROM dead_letters").unwrap();
+        let dead = dead.query_map([], |row| row.get(0).map(DeadLetterId)).unwrap();
+        let mut unexpected = dead.map(Result::unwrap).collect::<BTreeSet<_>>();
+        unexpected.retain(|id| !self.expected_dead.get_mut().unwrap().contains(id));
+        assert!(unexpected.is_empty(), "messages died that the test did not expect: {unexpected:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! of their own and see what was committed. A cache of hot documents stands before them; the writer keeps it right.
 //! Events become rows of the queue tables in the transaction of their commit (`queues`).
 
+mod dead_letters;
 mod queues;
 mod schema;
 mod writer;
@@ -26,7 +27,7 @@ use crate::error::{Error, Kind, Result};
 use queues::Queues;
 use writer::Command;
 
-pub use queues::{DeadLetter, Received};
+pub use queues::Received;
 pub use schema::SchemaError;
 
 /// The database's name in the data folder.
@@ -289,17 +290,20 @@ fn closed() -> Error {
 /// Reads a document past the cache, and puts it there unless the writer has changed it meanwhile: the placeholder that
 /// is taken before reading is gone when the writer has touched the key.
 fn read_through(connection: &Connection, cache: &Cache, key: &Key) -> rusqlite::Result<Option<Doc>> {
-    match cache.get_value_or_guard(key, None) {
-        quick_cache::sync::GuardResult::Value(doc) => Ok(Some(doc)),
+    let found = match cache.get_value_or_guard(key, None) {
+        quick_cache::sync::GuardResult::Value(doc) => Some(doc),
         quick_cache::sync::GuardResult::Guard(guard) => {
             let doc = read_document(connection, key)?;
             if let Some(doc) = doc.as_ref().filter(|doc| is_cacheable(doc)) {
                 let _ = guard.insert(doc.clone());
             }
-            Ok(doc)
+            doc
         }
-        quick_cache::sync::GuardResult::Timeout => read_document(connection, key),
-    }
+        quick_cache::sync::GuardResult::Timeout => read_document(connection, key)?,
+    };
+    // What was read may be newer than the cache, by a group that is committed and not yet acknowledged. Then the next
+    // reader would find an older document than this one: better to see what that one will.
+    Ok(cache.get(key).or(found))
 }
 
 fn is_cacheable(doc: &Doc) -> bool {

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Notify;
 
 use super::SqliteStore;
+use super::dead_letters::TakenRows;
 use super::writer::Command;
 use crate::error::{Error, Result};
 use crate::events::{Envelope, Queue};
@@ -34,24 +35,12 @@ pub struct Received {
     pub envelope: Result<Arc<Envelope>, String>,
 }
 
-/// A message that could not be processed.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    /// Its place in the queue it died in.
-    pub seq: i64,
-    /// Why, in words.
-    pub reason: String,
-    /// How often it was received.
-    pub receives: u32,
-    /// The whole message, as it was enqueued.
-    pub body: String,
-}
-
 /// A message that is being enqueued.
 pub(super) struct NewMessage {
     pub(super) queue: Queue,
     pub(super) seq: i64,
-    pub(super) envelope: Envelope,
+    /// The message; none when this and others of the same queue right before it are to be loaded from disk.
+    pub(super) envelope: Option<Envelope>,
 }
 
 /// A change of a message's state.
@@ -88,12 +77,36 @@ struct State {
     next_due_ms: Option<i64>,
     /// Of those that wait to be received again: those that are in memory or in work.
     in_hand: HashSet<i64>,
+    counts: Counts,
+}
+
+/// How many messages there are of a queue, and what has become of those received since the start. Each is changed where
+/// the lock is held anyway.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    /// Rows, those in work included.
+    pub(super) in_queue: i64,
+    /// In work.
+    pub(super) in_flight: i64,
+    /// Dead letters.
+    pub(super) dead: i64,
+    pub(super) received: u64,
+    pub(super) processed: u64,
+    pub(super) failed: u64,
 }
 
 impl State {
     /// Notes that a message that waits to be received again is due then.
     fn due_at(&mut self, due_ms: i64) {
         self.next_due_ms = Some(self.next_due_ms.map_or(due_ms, |earlier| earlier.min(due_ms)));
+    }
+
+    /// Hands out the message that is to be received next.
+    fn take_ready(&mut self) -> Option<Received> {
+        let received = self.ready.pop_front()?;
+        self.counts.in_flight += 1;
+        self.counts.received += 1;
+        Some(received)
     }
 }
 
@@ -111,8 +124,17 @@ impl Queues {
             let mut state = queues.state(queue);
             state.newest = newest.unwrap_or(0);
             state.next_due_ms = next_due(connection, queue)?;
+            let count = |table: &str| {
+                let sql = format!("SELECT count(*) FROM {table} WHERE queue = ?1");
+                connection.query_row(&sql, [queue.name()], |row| row.get::<_, i64>(0))
+            };
+            state.counts = Counts { in_queue: count("messages")?, dead: count("dead_letters")?, ..Counts::default() };
         }
         Ok(queues)
+    }
+
+    pub(super) fn counts(&self, queue: Queue) -> Counts {
+        self.state(queue).counts
     }
 
     fn backlog(&self, queue: Queue) -> &Backlog {
@@ -128,12 +150,19 @@ impl Queues {
     }
 
     /// Writes the row of a new message.
-    pub(super) fn insert(&self, connection: &Connection, message: &NewMessage, now_ms: i64) -> rusqlite::Result<()> {
-        let body = serde_json::to_string(&message.envelope)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    pub(super) fn insert(
+        &self,
+        connection: &Connection,
+        queue: Queue,
+        envelope: Envelope,
+        now_ms: i64,
+    ) -> rusqlite::Result<NewMessage> {
+        let seq = self.next_seq();
+        let body =
+            serde_json::to_string(&envelope).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let sql = "INSERT INTO messages (queue, seq, enqueued_at_ms, body) VALUES (?1, ?2, ?3, ?4)";
-        connection.prepare_cached(sql)?.execute(params![message.queue.name(), message.seq, now_ms, body])?;
-        Ok(())
+        connection.prepare_cached(sql)?.execute(params![queue.name(), seq, now_ms, body])?;
+        Ok(NewMessage { queue, seq, envelope: Some(envelope) })
     }
 
     /// Writes a change of a message's state.
@@ -162,13 +191,26 @@ impl Queues {
     pub(super) fn offer(&self, messages: Vec<NewMessage>) {
         for NewMessage { queue, seq, envelope } in messages {
             let mut state = self.state(queue);
-            if state.loaded_to == state.newest && state.ready.len() < MAX_IN_MEMORY {
-                state.ready.push_back(Received { queue, seq, receives: 0, envelope: Ok(Arc::new(envelope)) });
-                state.loaded_to = seq;
+            if let Some(envelope) = envelope {
+                if state.loaded_to == state.newest && state.ready.len() < MAX_IN_MEMORY {
+                    state.ready.push_back(Received { queue, seq, receives: 0, envelope: Ok(Arc::new(envelope)) });
+                    state.loaded_to = seq;
+                }
+                state.counts.in_queue += 1;
             }
             state.newest = seq;
             drop(state);
             self.backlog(queue).arrived.notify_one();
+        }
+    }
+
+    /// Counts dead letters that have just been dealt with.
+    pub(super) fn note_taken(&self, taken: &TakenRows) {
+        let count = i64::try_from(taken.ids.len()).unwrap_or(i64::MAX);
+        let mut state = self.state(taken.queue);
+        state.counts.dead -= count;
+        if taken.redriven_to.is_some() {
+            state.counts.in_queue += count;
         }
     }
 }
@@ -181,7 +223,7 @@ impl SqliteStore {
     /// # Errors
     /// Those of the store.
     pub async fn receive(&self, queue: Queue, now_ms: i64) -> Result<Option<Received>> {
-        if let Some(received) = self.queues.state(queue).ready.pop_front() {
+        if let Some(received) = self.queues.state(queue).take_ready() {
             return Ok(Some(received));
         }
         let on_disk = {
@@ -197,7 +239,7 @@ impl SqliteStore {
             let loaded = self.load_due(queue, now_ms).await;
             loaded.inspect_err(|_| self.queues.state(queue).due_at(due_ms))?;
         }
-        Ok(self.queues.state(queue).ready.pop_front())
+        Ok(self.queues.state(queue).take_ready())
     }
 
     /// Loads messages that have never been received. Only one task receives of a queue, so nobody else moves `loaded_to`
@@ -268,7 +310,11 @@ impl SqliteStore {
     pub async fn delete_message(&self, received: &Received) -> Result<()> {
         let Received { queue, seq, .. } = *received;
         self.command(|reply| Command::Queue(QueueCommand::Delete { queue, seq }, reply)).await?;
-        self.queues.state(queue).in_hand.remove(&seq);
+        let mut state = self.queues.state(queue);
+        state.in_hand.remove(&seq);
+        state.counts.in_queue -= 1;
+        state.counts.in_flight -= 1;
+        state.counts.processed += 1;
         Ok(())
     }
 
@@ -283,6 +329,8 @@ impl SqliteStore {
         let mut state = self.queues.state(queue);
         state.in_hand.remove(&seq);
         state.due_at(due_at_ms);
+        state.counts.in_flight -= 1;
+        state.counts.failed += 1;
         drop(state);
         self.queues.backlog(queue).arrived.notify_one();
         Ok(())
@@ -296,7 +344,12 @@ impl SqliteStore {
         let Received { queue, seq, receives, .. } = *received;
         let command = QueueCommand::Bury { queue, seq, receives: receives + 1, reason };
         self.command(|reply| Command::Queue(command, reply)).await?;
-        self.queues.state(queue).in_hand.remove(&seq);
+        let mut state = self.queues.state(queue);
+        state.in_hand.remove(&seq);
+        state.counts.in_queue -= 1;
+        state.counts.in_flight -= 1;
+        state.counts.failed += 1;
+        state.counts.dead += 1;
         Ok(())
     }
 
@@ -307,22 +360,6 @@ impl SqliteStore {
     pub async fn depth(&self, queue: Queue) -> Result<usize> {
         let sql = "SELECT count(*) FROM messages WHERE queue = ?1";
         self.read(move |connection, _| connection.query_row(sql, [queue.name()], |row| row.get(0))).await
-    }
-
-    /// The dead letters of `queue`, oldest first, at most a page.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn dead_letters(&self, queue: Queue) -> Result<Vec<DeadLetter>> {
-        let sql = "SELECT seq, reason, receives, body FROM dead_letters WHERE queue = ?1 ORDER BY seq LIMIT ?2";
-        self.read(move |connection, _| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![queue.name(), crate::store::MAX_PAGE], |row| {
-                Ok(DeadLetter { seq: row.get(0)?, reason: row.get(1)?, receives: row.get(2)?, body: row.get(3)? })
-            })?;
-            rows.collect()
-        })
-        .await
     }
 }
 

@@ -12,11 +12,13 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+use super::dead_letters::{TakeCommand, TakenRows};
 use super::queues::{NewMessage, QueueCommand, Queues};
 use super::{Cache, closed, is_cacheable, read_document, storage_error};
 use crate::app::Clock;
 use crate::error::{Error, Result};
-use crate::events::queues_of;
+use crate::events::{Envelope, queues_of};
+use crate::queues::DeadLetterId;
 use crate::store::{Adjustment, Batch, Body, CommitError, Doc, Expect, Key, Table, Write};
 
 /// Most commands in one group. More would make the first wait for the last without saving much of an fsync.
@@ -30,6 +32,8 @@ pub(super) enum Command {
     Commit(Batch, oneshot::Sender<Result<(), CommitError>>),
     /// Change the state of a message.
     Queue(QueueCommand, oneshot::Sender<Result<()>>),
+    /// Put dead letters back into their queue, or remove them.
+    Take(TakeCommand, oneshot::Sender<Result<Vec<DeadLetterId>>>),
     /// Remove documents whose time is over.
     RemoveExpired(oneshot::Sender<Result<usize>>),
     /// Finish, and end the thread.
@@ -54,6 +58,7 @@ struct Group {
     overlay: Overlay,
     changed: Vec<Key>,
     messages: Vec<NewMessage>,
+    taken: Vec<TakenRows>,
     answers: Vec<Answer>,
     wrote: bool,
 }
@@ -114,6 +119,7 @@ impl Writer {
                 }
             }
             self.queues.offer(group.messages);
+            group.taken.iter().for_each(|taken| self.queues.note_taken(taken));
         }
         for answer in group.answers {
             answer(outcome.clone());
@@ -160,6 +166,7 @@ fn answer_of(command: Command) -> Answer {
     match command {
         Command::Commit(_, reply) => commit_answer(reply, Ok(())),
         Command::Queue(_, reply) => Box::new(move |outcome| drop(reply.send(outcome))),
+        Command::Take(_, reply) => Box::new(move |outcome| drop(reply.send(outcome.map(|()| Vec::new())))),
         Command::RemoveExpired(reply) => Box::new(move |outcome| drop(reply.send(outcome.map(|()| 0)))),
         Command::Close(reply) => Box::new(move |_| reply.send(()).unwrap_or_default()),
     }
@@ -197,6 +204,12 @@ impl Work<'_> {
                 group.wrote = true;
                 group.answers.push(answer);
             }
+            Command::Take(command, reply) => match self.take(command, group) {
+                Ok(result) => group.answers.push(Box::new(move |outcome| drop(reply.send(outcome.and(result))))),
+                Err(error) => {
+                    return Err((error, Box::new(move |outcome| drop(reply.send(outcome.map(|()| Vec::new()))))));
+                }
+            },
             Command::RemoveExpired(reply) => match self.remove_expired(group) {
                 Ok(count) => group.answers.push(Box::new(move |outcome| drop(reply.send(outcome.map(|()| count))))),
                 Err(error) => return Err((error, Box::new(move |outcome| drop(reply.send(outcome.map(|()| 0)))))),
@@ -229,14 +242,36 @@ impl Work<'_> {
             group.wrote = true;
         }
         for event in batch.events {
-            for &queue in queues_of(&event.source, &event.detail_type) {
-                let message = NewMessage { queue, seq: self.queues.next_seq(), envelope: event.clone() };
-                self.queues.insert(self.connection, &message, self.now_ms)?;
-                group.messages.push(message);
-                group.wrote = true;
-            }
+            self.emit(&event, group)?;
         }
         Ok(Ok(()))
+    }
+
+    /// Enqueues an event wherever the rules of the bus send it.
+    fn emit(&mut self, event: &Envelope, group: &mut Group) -> rusqlite::Result<()> {
+        for &queue in queues_of(&event.source, &event.detail_type) {
+            group.messages.push(self.queues.insert(self.connection, queue, event.clone(), self.now_ms)?);
+            group.wrote = true;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, command: TakeCommand, group: &mut Group) -> rusqlite::Result<Result<Vec<DeadLetterId>>> {
+        let taken = match command.execute(self.connection, self.queues, self.now_ms)? {
+            Ok(taken) => taken,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let ids = taken.ids.clone();
+        if ids.is_empty() {
+            return Ok(Ok(ids));
+        }
+        group.wrote = true;
+        if let Some(seq) = taken.redriven_to {
+            group.messages.push(NewMessage { queue: taken.queue, seq, envelope: None });
+        }
+        group.taken.push(taken);
+        self.emit(&(command.audit)(&ids), group)?;
+        Ok(Ok(ids))
     }
 
     /// The document under `key` as the group has left it so far.

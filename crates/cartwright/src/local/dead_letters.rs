@@ -1,0 +1,332 @@
+//! The command `cartwright dead-letters`: what an operator does about dead letters, from a terminal.
+//!
+//! It asks the API, of a running server over HTTP or, with `--data`, of the shop in a folder whose server is stopped. What
+//! it prints is for people; `--json` is for programs.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::body::Body;
+use clap::{Args, Subcommand};
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::client::Client;
+use super::sqlite::{FILE_NAME, SqliteStore};
+use super::{SystemClock, SystemIds};
+use crate::api;
+use crate::app::App;
+use crate::config::Config;
+use crate::queues::ops::Taken;
+use crate::rest::Door;
+
+/// Longest reason in a line of the list; `show` has all of it.
+const MAX_REASON_CHARS: usize = 100;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Look at the messages that could not be processed, and decide what becomes of them.
+#[derive(Args)]
+#[command(after_help = "\
+A message that cannot be processed, or failed six times, is a dead letter: whole, with the reason, until someone decides.
+Mend the cause, then redrive it; discard what can never succeed.
+
+  cartwright dead-letters list
+  cartwright dead-letters show --queue OrderQueue 17
+  cartwright dead-letters redrive --queue OrderQueue 17 18
+  cartwright dead-letters redrive --queue OrderQueue --all
+  cartwright dead-letters discard --queue OrderQueue 19 --reason 'a test event'")]
+pub struct DeadLetters {
+    #[command(subcommand)]
+    command: Command,
+    /// The running server to ask.
+    #[arg(long, global = true, env = "CARTWRIGHT_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    url: String,
+    /// Ask no server, but open the shop in this folder. Only while no server runs there.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Print JSON, as the API answers it: of a list, one dead letter a line.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List dead letters, newest first.
+    List {
+        /// Only of this queue; without it, of all.
+        #[arg(long, value_name = "NAME")]
+        queue: Option<String>,
+        /// Most to list of a queue.
+        #[arg(long, default_value_t = 20, value_name = "COUNT")]
+        limit: usize,
+    },
+    /// Show a dead letter with its whole message.
+    Show {
+        /// The queue it died in.
+        #[arg(long, value_name = "NAME")]
+        queue: String,
+        /// Its id, from the list.
+        id: String,
+    },
+    /// Put dead letters back at the end of their queue, to be received as if for the first time.
+    Redrive {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Remove dead letters for good.
+    Discard {
+        #[command(flatten)]
+        which: Which,
+        /// Why, in 1 to 500 characters; it is kept in the event that tells of it and in the log, which with --data is this
+        /// terminal.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+#[derive(Args)]
+struct Which {
+    /// The queue they died in.
+    #[arg(long, value_name = "NAME")]
+    queue: String,
+    /// Their ids, from the list. When one is not there, nothing happens.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<String>,
+    /// All dead letters of the queue.
+    #[arg(long)]
+    all: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A sentence for the terminal.
+pub async fn run(command: DeadLetters) -> Result<(), AnyError> {
+    let DeadLetters { command, url, data, json } = command;
+    let shop = match data {
+        None => Shop::Server { client: Client::new(&url)?, url },
+        Some(folder) => Shop::open(folder)?,
+    };
+    let outcome = match command {
+        Command::List { queue, limit } => list(&shop, queue, limit, json).await,
+        Command::Show { queue, id } => show(&shop, &queue, &id, json).await,
+        Command::Redrive { which } => take(&shop, "redrive", which, None, json).await,
+        Command::Discard { which, reason } => take(&shop, "discard", which, Some(reason), json).await,
+    };
+    shop.close().await;
+    // A closed pipe is no reason to complain: nobody reads it any more.
+    let _ = std::io::stdout().write_all(outcome?.as_bytes());
+    Ok(())
+}
+
+/// Whom to ask.
+enum Shop {
+    Server { client: Client, url: String },
+    Folder { door: Door, store: Arc<SqliteStore> },
+}
+
+impl Shop {
+    fn open(folder: PathBuf) -> Result<Shop, AnyError> {
+        if !folder.join(FILE_NAME).is_file() {
+            return Err(format!("there is no shop in {}: no {FILE_NAME}", folder.display()).into());
+        }
+        // There is no server whose log would have it.
+        let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let levels =
+            Targets::new().with_default(LevelFilter::WARN).with_target("cartwright::queues", LevelFilter::INFO);
+        tracing_subscriber::registry().with(format).with(levels).init();
+        let clock = Arc::new(SystemClock);
+        let store = SqliteStore::open(&folder, clock.clone())?;
+        let app = App::new(store.clone(), store.clone(), clock, Arc::new(SystemIds), Config::default());
+        Ok(Shop::Folder { door: api::door(&app), store })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AnyError> {
+        self.ask(Method::GET, path, String::new()).await
+    }
+
+    /// The answer to a request; an error that says what the shop says when it refuses.
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: String) -> Result<T, AnyError> {
+        let (status, answer) = match self {
+            Shop::Server { client, url } => client.send(&method, path, &body).map_err(|error| {
+                format!(
+                    "no server answers at {url} ({error}); start it with `cartwright serve`, name another with --url, \
+                     or the folder of a stopped one with --data"
+                )
+            })?,
+            Shop::Folder { door, .. } => {
+                let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+                let response = door.answer(request.body(Body::from(body))?).await;
+                (response.status().as_u16(), response.into_body().collect().await?.to_bytes().to_vec())
+            }
+        };
+        let stranger = || format!("what answers is not a Cartwright server (status {status})");
+        if (200..300).contains(&status) {
+            return serde_json::from_slice(&answer).map_err(|_| stranger().into());
+        }
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let fields = answer["errors"].as_array().into_iter().flatten();
+        let fields = fields.map(|field| format!(" {}: {}.", text(&field["pointer"]), text(&field["detail"])));
+        match answer["detail"].as_str() {
+            Some(detail) => Err(format!("{detail}{}", fields.collect::<String>()).into()),
+            None => Err(stranger().into()),
+        }
+    }
+
+    async fn close(&self) {
+        if let Shop::Folder { store, .. } = self {
+            store.close().await;
+        }
+    }
+}
+
+/// A queue, as far as it matters here.
+#[derive(Deserialize)]
+struct Queue {
+    name: String,
+    dead: u64,
+}
+
+/// A page of a list. Dead letters are kept as they came, so that `--json` shows them to the letter.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<T> {
+    items: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+/// A part of a path, of any text.
+fn segment(text: &str) -> String {
+    let mut part = String::new();
+    for byte in text.bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
+        let _ = if plain { write!(part, "{}", byte as char) } else { write!(part, "%{byte:02X}") };
+    }
+    part
+}
+
+/// A JSON text as it is, anything else as JSON.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+async fn list(shop: &Shop, queue: Option<String>, limit: usize, json: bool) -> Result<String, AnyError> {
+    let queues = match queue {
+        Some(name) => vec![shop.get::<Queue>(&format!("/v1/queues/{}", segment(&name))).await?],
+        None => shop.get::<Page<Queue>>("/v1/queues").await?.items,
+    };
+    let (mut letters, mut hidden) = (Vec::new(), 0);
+    for Queue { name, dead } in queues {
+        let found = list_queue(shop, &name, limit).await?;
+        hidden += dead.saturating_sub(found.len() as u64);
+        letters.extend(found.into_iter().map(|letter| (name.clone(), letter)));
+    }
+    if json {
+        let line = |(queue, letter): &(String, Box<RawValue>)| {
+            let members = letter.get().trim_start_matches('{');
+            format!("{{\"queue\":{},{members}\n", Value::from(queue.as_str()))
+        };
+        return Ok(letters.iter().map(line).collect());
+    }
+    if letters.is_empty() {
+        return Ok("There are no dead letters.\n".to_owned());
+    }
+    let mut lines = table(&letters)?;
+    if hidden > 0 {
+        let _ = writeln!(lines, "… and {hidden} more; see them with --limit.");
+    }
+    Ok(lines)
+}
+
+/// The newest dead letters of a queue, page by page.
+async fn list_queue(shop: &Shop, queue: &str, limit: usize) -> Result<Vec<Box<RawValue>>, AnyError> {
+    let (mut letters, mut cursor) = (Vec::new(), String::new());
+    while letters.len() < limit {
+        let page = (limit - letters.len()).min(crate::store::MAX_PAGE);
+        let path = format!("/v1/queues/{}/dead-letters?limit={page}{cursor}", segment(queue));
+        let page: Page<Box<RawValue>> = shop.get(&path).await?;
+        letters.extend(page.items);
+        match page.next_cursor {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    Ok(letters)
+}
+
+fn table(letters: &[(String, Box<RawValue>)]) -> Result<String, AnyError> {
+    let head = ["QUEUE", "ID", "DIED", "RECEIVES", "EVENT", "REASON"].map(str::to_owned);
+    let mut rows = vec![head];
+    for (queue, letter) in letters {
+        let letter: Value = serde_json::from_str(letter.get())?;
+        let died = text(&letter["diedAt"]);
+        let event = letter["event"]["detail-type"].as_str().unwrap_or("?").to_owned();
+        let reason = text(&letter["reason"]).replace(['\n', '\r', '\t'], " ");
+        let short: String = reason.chars().take(MAX_REASON_CHARS).collect();
+        let reason = if short.len() < reason.len() { short + "…" } else { reason };
+        rows.push([queue.clone(), text(&letter["id"]), died, text(&letter["receives"]), event, reason]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut lines = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(lines, "{}", line.trim_end());
+    }
+    Ok(lines)
+}
+
+async fn show(shop: &Shop, queue: &str, id: &str, json: bool) -> Result<String, AnyError> {
+    let path = format!("/v1/queues/{}/dead-letters/{}", segment(queue), segment(id));
+    let letter: Box<RawValue> = shop.get(&path).await?;
+    if json {
+        return Ok(format!("{letter}\n"));
+    }
+    let letter: Value = serde_json::from_str(letter.get())?;
+    let mut lines = format!("Dead letter {} of {queue}\n", text(&letter["id"]));
+    for (name, member) in
+        [("enqueued", "enqueuedAt"), ("died", "diedAt"), ("receives", "receives"), ("reason", "reason")]
+    {
+        let _ = writeln!(lines, "  {name:<9} {}", text(&letter[member]));
+    }
+    let event = &letter["event"];
+    let event = if event.is_object() { serde_json::to_string_pretty(event)? } else { text(event) };
+    let _ = writeln!(lines, "{event}");
+    Ok(lines)
+}
+
+async fn take(shop: &Shop, action: &str, which: Which, reason: Option<String>, json: bool) -> Result<String, AnyError> {
+    let Which { queue, ids, all } = which;
+    let path = format!("/v1/queues/{}/dead-letters/{action}", segment(&queue));
+    let mut body = if all { json!({"all": true}) } else { json!({"ids": ids}) };
+    if let Some(reason) = reason {
+        body["reason"] = reason.into();
+    }
+    let mut count = 0;
+    loop {
+        let taken: Taken = shop.ask(Method::POST, &path, body.to_string()).await?;
+        count += taken.count;
+        if !taken.more {
+            break;
+        }
+    }
+    if json {
+        return Ok(format!("{}\n", json!({"count": count})));
+    }
+    let letters = if count == 1 { "dead letter" } else { "dead letters" };
+    Ok(match action {
+        "redrive" => format!("Put {count} {letters} back into {queue}.\n"),
+        _ => format!("Discarded {count} {letters} of {queue}.\n"),
+    })
+}

@@ -1,0 +1,190 @@
+//! The queues of the store as an operator sees them: their figures, and what becomes of dead letters.
+//!
+//! What an operator does is one command of the writer, and so part of a transaction like any commit. A redriven message
+//! gets a new place, at the end of its queue; its text is not read for that, it goes from table to table. It waits on disk
+//! until the delivery has come to it, however many they are.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
+
+use super::SqliteStore;
+use super::queues::Queues;
+use super::writer::Command;
+use crate::error::{Error, Result};
+use crate::events::Queue;
+use crate::queues::{
+    Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, MAX_AT_ONCE, QueueAdmin, Statistics, Which,
+};
+
+/// Messages of one page, together: what DynamoDB puts into one. A page has at least one, however large.
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
+
+/// Something an operator wants done to dead letters.
+pub(super) struct TakeCommand {
+    queue: Queue,
+    action: Action,
+    which: Which,
+    pub(super) audit: Audit,
+}
+
+/// What was done.
+pub(super) struct TakenRows {
+    pub(super) queue: Queue,
+    /// The dead letters, oldest first.
+    pub(super) ids: Vec<DeadLetterId>,
+    /// The place of the last one in the queue now, if they were redriven.
+    pub(super) redriven_to: Option<i64>,
+}
+
+impl TakeCommand {
+    /// Does it, but for the event. The inner error is the operator's, and nothing was written then.
+    pub(super) fn execute(
+        &self,
+        connection: &Connection,
+        queues: &Queues,
+        now_ms: i64,
+    ) -> rusqlite::Result<Result<TakenRows>> {
+        let queue = self.queue.name();
+        let ids = match self.find(connection)? {
+            Ok(ids) => ids,
+            Err(unknown) => return Ok(Err(unknown)),
+        };
+        let mut redriven_to = None;
+        let mut redrive = connection.prepare_cached(
+            "INSERT INTO messages (queue, seq, enqueued_at_ms, body) \
+             SELECT queue, ?3, ?4, body FROM dead_letters WHERE queue = ?1 AND seq = ?2",
+        )?;
+        let mut remove = connection.prepare_cached("DELETE FROM dead_letters WHERE queue = ?1 AND seq = ?2")?;
+        for id in &ids {
+            if self.action == Action::Redrive {
+                let seq = queues.next_seq();
+                redrive.execute(params![queue, id.0, seq, now_ms])?;
+                redriven_to = Some(seq);
+            }
+            remove.execute(params![queue, id.0])?;
+        }
+        Ok(Ok(TakenRows { queue: self.queue, ids, redriven_to }))
+    }
+
+    /// The dead letters that are meant, which are there.
+    fn find(&self, connection: &Connection) -> rusqlite::Result<Result<Vec<DeadLetterId>>> {
+        let queue = self.queue.name();
+        match &self.which {
+            Which::UpTo(newest) => {
+                let sql = "SELECT seq FROM dead_letters WHERE queue = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
+                let mut statement = connection.prepare_cached(sql)?;
+                let ids =
+                    statement.query_map(params![queue, newest.0, MAX_AT_ONCE], |row| row.get(0).map(DeadLetterId))?;
+                ids.collect::<rusqlite::Result<_>>().map(Ok)
+            }
+            Which::These(ids) => {
+                let mut there =
+                    connection.prepare_cached("SELECT 1 FROM dead_letters WHERE queue = ?1 AND seq = ?2")?;
+                let mut unknown = Vec::new();
+                for id in ids {
+                    if !there.exists(params![queue, id.0])? {
+                        unknown.push(id.to_string());
+                    }
+                }
+                let Some(first) = unknown.first() else { return Ok(Ok(ids.clone())) };
+                let what = format!("dead letter {first} in {queue}; nothing was changed");
+                Ok(Err(Error::not_found("dead_letter_not_found", what).with("ids", unknown)))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl QueueAdmin for SqliteStore {
+    async fn statistics(&self, queue: Queue, now: Timestamp) -> Result<Statistics> {
+        let now_ms = now.as_millisecond();
+        let read = move |connection: &Connection| {
+            let delayed = "SELECT count(*) FROM messages WHERE queue = ?1 AND due_at_ms > ?2";
+            let delayed: u64 =
+                connection.prepare_cached(delayed)?.query_row(params![queue.name(), now_ms], |row| row.get(0))?;
+            // Messages get their places in the order of their times, redriven ones too.
+            let oldest = "SELECT enqueued_at_ms FROM messages WHERE queue = ?1 ORDER BY seq LIMIT 1";
+            let oldest = connection.prepare_cached(oldest)?.query_row([queue.name()], |row| time(row, 0)).optional()?;
+            Ok((delayed, oldest))
+        };
+        let (delayed, oldest_enqueued_at) = self.read(move |connection, _| read(connection)).await?;
+        let counts = self.queues.counts(queue);
+        let in_queue = u64::try_from(counts.in_queue).unwrap_or(0);
+        let in_flight = u64::try_from(counts.in_flight).unwrap_or(0).min(in_queue);
+        Ok(Statistics {
+            waiting: in_queue.saturating_sub(in_flight).saturating_sub(delayed),
+            in_flight,
+            delayed,
+            dead: u64::try_from(counts.dead).unwrap_or(0),
+            oldest_enqueued_at,
+            received: counts.received,
+            processed: counts.processed,
+            failed: counts.failed,
+        })
+    }
+
+    async fn list_dead_letters(
+        &self,
+        queue: Queue,
+        oldest_first: bool,
+        after: Option<DeadLetterId>,
+        limit: usize,
+    ) -> Result<DeadLetterPage> {
+        let sql = if oldest_first {
+            "SELECT seq, reason, receives, enqueued_at_ms, died_at_ms, body FROM dead_letters \
+             WHERE queue = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+        } else {
+            "SELECT seq, reason, receives, enqueued_at_ms, died_at_ms, body FROM dead_letters \
+             WHERE queue = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
+        };
+        let start = if oldest_first { 0 } else { i64::MAX };
+        let after = after.map_or(start, |id| id.0);
+        self.read(move |connection, _| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params![queue.name(), after, limit.saturating_add(1)])?;
+            let (mut page, mut bytes) = (DeadLetterPage::default(), 0);
+            while let Some(row) = rows.next()? {
+                if page.letters.len() == limit || bytes >= MAX_PAGE_BYTES {
+                    page.more = true;
+                    break;
+                }
+                let letter = dead_letter(row)?;
+                bytes += letter.body.len();
+                page.letters.push(letter);
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    async fn find_dead_letter(&self, queue: Queue, id: DeadLetterId) -> Result<Option<DeadLetter>> {
+        let sql = "SELECT seq, reason, receives, enqueued_at_ms, died_at_ms, body FROM dead_letters \
+                   WHERE queue = ?1 AND seq = ?2";
+        self.read(move |connection, _| {
+            connection.prepare_cached(sql)?.query_row(params![queue.name(), id.0], dead_letter).optional()
+        })
+        .await
+    }
+
+    async fn take(&self, queue: Queue, action: Action, which: Which, audit: Audit) -> Result<Vec<DeadLetterId>> {
+        let command = TakeCommand { queue, action, which, audit };
+        self.command(|reply| Command::Take(command, reply)).await
+    }
+}
+
+fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    Ok(DeadLetter {
+        id: DeadLetterId(row.get(0)?),
+        reason: row.get(1)?,
+        receives: row.get(2)?,
+        enqueued_at: time(row, 3)?,
+        died_at: time(row, 4)?,
+        body: row.get(5)?,
+    })
+}
+
+fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
+    let no_time = |error: jiff::Error| rusqlite::Error::FromSqlConversionFailure(at, Type::Integer, Box::new(error));
+    Timestamp::from_millisecond(row.get(at)?).map_err(no_time)
+}
