@@ -232,8 +232,12 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         (Queue::StockQueue, Event::OrderPlaced(order)) => catalog::on_order_placed(app, message, order).await,
         (Queue::StockQueue, Event::OrderCancelled(order)) => catalog::on_order_cancelled(app, message, order).await,
         (Queue::StockQueue, Event::OrderShipped(order)) => catalog::on_order_shipped(app, message, order).await,
-        (Queue::OrderStatusQueue, Event::StockReserved(stock)) => ordering::on_stock_reserved(app, message, stock).await,
-        (Queue::OrderStatusQueue, Event::StockRejected(stock)) => ordering::on_stock_rejected(app, message, stock).await,
+        (Queue::OrderStatusQueue, Event::StockReserved(stock)) => {
+            ordering::on_stock_reserved(app, message, stock).await
+        }
+        (Queue::OrderStatusQueue, Event::StockRejected(stock)) => {
+            ordering::on_stock_rejected(app, message, stock).await
+        }
         (Queue::OrderErasureQueue, Event::CustomerErased(erased)) => ordering::on_customer_erased(app, erased).await,
         (Queue::BasketErasureQueue, Event::CustomerErased(erased)) => basket::on_customer_erased(app, erased).await,
         (Queue::StockLedgerQueue, Event::StockMoved(moved)) => catalog::on_stock_moved(app, message, moved).await,

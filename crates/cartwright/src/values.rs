@@ -74,7 +74,10 @@ impl Money {
     /// `invalid_request` with the part of it that cannot be accepted.
     pub fn as_price(self, currency: Currency, pointer: &str) -> Result<Money> {
         if self.currency != currency {
-            return Err(Error::field(format!("{pointer}/currency"), format!("must be {}, this shop's currency", currency.code())));
+            return Err(Error::field(
+                format!("{pointer}/currency"),
+                format!("must be {}, this shop's currency", currency.code()),
+            ));
         }
         if !(0..=MAX_AMOUNT_MINOR).contains(&self.amount) {
             return Err(Error::field(format!("{pointer}/amount"), format!("must be between 0 and {MAX_AMOUNT_MINOR}")));

@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn an_id_is_text_of_reasonable_length() {
         assert_eq!(item(r#"{"id":"a"}"#).id("").unwrap(), "a");
-        for bad in [r#"{}"#, r#"{"id":1}"#, r#"{"id":""}"#, &format!(r#"{{"id":"{}"}}"#, "x".repeat(MAX_ID_BYTES + 1))] {
+        for bad in [r#"{}"#, r#"{"id":1}"#, r#"{"id":""}"#, &format!(r#"{{"id":"{}"}}"#, "x".repeat(MAX_ID_BYTES + 1))]
+        {
             assert_eq!(item(bad).id("").unwrap_err().code(), "invalid_request", "{bad}");
         }
     }

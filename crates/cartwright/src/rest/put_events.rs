@@ -4,7 +4,7 @@
 //! against AWS. Whoever may reach the server may put events; the signature is not looked at. Answers and errors are those
 //! of EventBridge, because its clients read them.
 //!
-//! What a payment card tells is taken out of an event before it is stored: see [`without_cards`].
+//! What a payment card tells is taken out of an event before it is stored.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -84,7 +84,7 @@ fn refusal(kind: &'static str, message: impl Into<String>) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, kind, message: message.into() }
 }
 
-/// Answers `POST /`: with `X-Amz-Target: AWSEvents.PutEvents` it is [`PutEvents`]. Without that header nobody meant it, and
+/// Answers `POST /`: with `X-Amz-Target: AWSEvents.PutEvents` it is that. Without that header nobody meant it, and
 /// `/` takes no `POST`.
 pub async fn put_events(app: App, request: Request<Body>) -> Response {
     let Some(target) = request.headers().get(TARGET).cloned() else {

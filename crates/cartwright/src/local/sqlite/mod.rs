@@ -151,7 +151,8 @@ impl SqliteStore {
         let lock = take_lock(folder)?;
         let file = folder.join(FILE_NAME);
         let connection = open_writer(&file)?;
-        let queues = Arc::new(Queues::load(&connection).map_err(|source| open_error(&file, source.into()))?);
+        let queues =
+            Arc::new(Queues::load(&connection, clock.now()).map_err(|source| open_error(&file, source.into()))?);
         let cache = Arc::new(Cache::with_weighter(CACHE_DOCUMENTS, CACHE_BYTES, CacheWeight));
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
         let health = Arc::new(Mutex::new(None));

@@ -8,6 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Notify;
 
@@ -17,6 +18,8 @@ use super::writer::Command;
 use crate::error::{Error, Result};
 use crate::events::{Envelope, Queue};
 
+/// Places in the queues count from here: the first of January 2026.
+const SEQ_EPOCH_S: i64 = 1_767_225_600;
 /// Messages of one queue held in memory.
 const MAX_IN_MEMORY: usize = 1_000;
 /// Messages loaded from disk in one go.
@@ -112,12 +115,15 @@ impl State {
 
 impl Queues {
     /// Finds out what waits in the file.
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn load(connection: &Connection, now: Timestamp) -> rusqlite::Result<Self> {
         let highest = |table: &str| {
             connection.query_row(&format!("SELECT max(seq) FROM {table}"), [], |row| row.get::<_, Option<i64>>(0))
         };
         let last = highest("messages")?.unwrap_or(0).max(highest("dead_letters")?.unwrap_or(0));
-        let queues = Queues { backlogs: Default::default(), next_seq: AtomicI64::new(last + 1) };
+        // A place is never given twice, although those of messages that are gone are not in the file: each start begins
+        // with a thousand for every second there has been since.
+        let first = (now.as_second() - SEQ_EPOCH_S).max(0) * 1000;
+        let queues = Queues { backlogs: Default::default(), next_seq: AtomicI64::new(first.max(last + 1)) };
         for queue in Queue::ALL {
             let sql = "SELECT max(seq) FROM messages WHERE queue = ?1";
             let newest: Option<i64> = connection.query_row(sql, [queue.name()], |row| row.get(0))?;
