@@ -5,8 +5,9 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 const HELP: &str = "\
@@ -19,6 +20,7 @@ Tasks:
   test    All tests
   doc     The documentation builds without a warning
   deny    Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
+  accept  The acceptance suite: accept BASE_URL against a running server, accept alone against a new one, twice
   bench   The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)";
 
 /// The release of cargo-deny that is installed. Without its default features: they only serve to look at git repositories.
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         "test" => test(),
         "doc" => doc(),
         "deny" => deny(),
+        "accept" if rest.is_empty() => accept_new(),
+        "accept" => accept(&rest),
         "bench" => bench(&rest),
         "" | "help" | "--help" | "-h" => {
             println!("{HELP}");
@@ -55,7 +59,14 @@ fn main() -> ExitCode {
 }
 
 fn ci() -> Outcome {
-    let steps: [Step; 5] = [("fmt", || fmt(false)), ("clippy", clippy), ("test", test), ("doc", doc), ("deny", deny)];
+    let steps: [Step; 6] = [
+        ("fmt", || fmt(false)),
+        ("clippy", clippy),
+        ("test", test),
+        ("accept", accept_new),
+        ("doc", doc),
+        ("deny", deny),
+    ];
     for (name, step) in steps {
         println!("── {name}");
         let started = Instant::now();
@@ -94,6 +105,34 @@ fn deny() -> Outcome {
     run(Command::new(tools.join("bin/cargo-deny"))
         .current_dir(root())
         .args(["--locked", "check", "bans", "licenses", "sources"]))
+}
+
+/// Starts a server of this build on a free port, with an empty folder, and asks it everything twice: the second time it
+/// holds data already.
+fn accept_new() -> Outcome {
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
+    let folder = root().join("target/accept-data");
+    let _ = std::fs::remove_dir_all(&folder);
+    let mut server = Command::new(root().join("target/debug/cartwright"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"])
+        .arg(&folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start the server: {error}"))?;
+    let lines = BufReader::new(server.stdout.take().ok_or("the server has no output")?).lines();
+    let url = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("listening on").map(|(_, url)| url.trim().to_owned()));
+    let outcome = match url {
+        Some(url) => accept(std::slice::from_ref(&url)).and_then(|()| accept(&[url])),
+        None => Err("the server did not say where it listens".to_owned()),
+    };
+    let stopped = server.kill().and_then(|()| server.wait());
+    outcome.and(stopped.map(drop).map_err(|error| format!("cannot stop the server: {error}")))
+}
+
+fn accept(arguments: &[String]) -> Outcome {
+    run(cargo().args(["run", "--quiet", "--locked", "--package", "cartwright-accept", "--"]).args(arguments))
 }
 
 fn bench(arguments: &[String]) -> Outcome {
