@@ -1,7 +1,8 @@
 //! The acceptance suite: does a server do what Cartwright promises? Asked over plain HTTP, each check with data of its own, so
 //! that it can be run again against a server that already holds data.
 //!
-//! `cargo xtask accept http://127.0.0.1:8080`. Each check is named after the row of the contract it is about.
+//! `cargo xtask accept http://127.0.0.1:8080`. The numbers of the checks are those of
+//! `docs/classic-paths.md`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its terminal")]
 #![expect(clippy::disallowed_methods, reason = "the time names the run, and nothing else")]
