@@ -445,6 +445,12 @@ pub enum CommitError {
     Failed(Error),
 }
 
+impl From<Error> for CommitError {
+    fn from(error: Error) -> CommitError {
+        CommitError::Failed(error)
+    }
+}
+
 impl From<CommitError> for Error {
     fn from(error: CommitError) -> Error {
         match error {

@@ -37,7 +37,7 @@ pub(super) enum Command {
     /// Remove documents whose time is over.
     RemoveExpired(oneshot::Sender<Result<usize>>),
     /// Finish, and end the thread.
-    Close(oneshot::Sender<()>),
+    Close(oneshot::Sender<Result<()>>),
 }
 
 pub(super) struct Writer {
@@ -94,7 +94,7 @@ impl Writer {
                 }
                 let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
                 drop(self);
-                let _ = done.send(());
+                let _ = done.send(Ok(()));
                 return;
             }
         }
@@ -161,20 +161,38 @@ impl Writer {
     }
 }
 
-/// The answer a command waits for.
+/// The answer to a command that has `result` if its group becomes durable, and the group's error if it does not.
+fn answer<T, E>(reply: oneshot::Sender<Result<T, E>>, result: Result<T, E>) -> Answer
+where
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+{
+    Box::new(move |outcome| drop(reply.send(outcome.map_err(E::from).and(result))))
+}
+
+/// The answer to a command that was not carried out: its group's error.
 fn answer_of(command: Command) -> Answer {
     match command {
-        Command::Commit(_, reply) => commit_answer(reply, Ok(())),
-        Command::Queue(_, reply) => Box::new(move |outcome| drop(reply.send(outcome))),
-        Command::Take(_, reply) => Box::new(move |outcome| drop(reply.send(outcome.map(|()| Vec::new())))),
-        Command::RemoveExpired(reply) => Box::new(move |outcome| drop(reply.send(outcome.map(|()| 0)))),
-        Command::Close(reply) => Box::new(move |_| reply.send(()).unwrap_or_default()),
+        Command::Commit(_, reply) => answer(reply, Err(closed().into())),
+        Command::Queue(_, reply) | Command::Close(reply) => answer(reply, Err(closed())),
+        Command::Take(_, reply) => answer(reply, Err(closed())),
+        Command::RemoveExpired(reply) => answer(reply, Err(closed())),
     }
 }
 
-/// The answer to a batch that has `result` if its group becomes durable.
-fn commit_answer(reply: oneshot::Sender<Result<(), CommitError>>, result: Result<(), CommitError>) -> Answer {
-    Box::new(move |outcome| drop(reply.send(outcome.map_err(CommitError::Failed).and(result))))
+/// The answer to a command that SQLite has carried out; or its error, which ends the group, and the answer to that.
+fn settle<T, E>(
+    reply: oneshot::Sender<Result<T, E>>,
+    done: rusqlite::Result<Result<T, E>>,
+) -> Result<Answer, (rusqlite::Error, Answer)>
+where
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+{
+    match done {
+        Ok(result) => Ok(answer(reply, result)),
+        Err(error) => Err((error, answer(reply, Err(closed().into())))),
+    }
 }
 
 fn refuse(command: Command) {
@@ -191,32 +209,21 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn apply(&mut self, command: Command, group: &mut Group) -> Result<(), (rusqlite::Error, Answer)> {
-        match command {
-            Command::Commit(batch, reply) => match self.apply_batch(batch, group) {
-                Ok(result) => group.answers.push(commit_answer(reply, result)),
-                Err(error) => return Err((error, commit_answer(reply, Ok(())))),
-            },
-            Command::Queue(command, reply) => {
-                let answer: Answer = Box::new(move |outcome| drop(reply.send(outcome)));
-                if let Err(error) = self.queues.execute(self.connection, &command, self.now_ms) {
-                    return Err((error, answer));
-                }
-                group.wrote = true;
-                group.answers.push(answer);
-            }
-            Command::Take(command, reply) => match self.take(command, group) {
-                Ok(result) => group.answers.push(Box::new(move |outcome| drop(reply.send(outcome.and(result))))),
-                Err(error) => {
-                    return Err((error, Box::new(move |outcome| drop(reply.send(outcome.map(|()| Vec::new()))))));
-                }
-            },
-            Command::RemoveExpired(reply) => match self.remove_expired(group) {
-                Ok(count) => group.answers.push(Box::new(move |outcome| drop(reply.send(outcome.map(|()| count))))),
-                Err(error) => return Err((error, Box::new(move |outcome| drop(reply.send(outcome.map(|()| 0)))))),
-            },
-            Command::Close(reply) => group.answers.push(Box::new(move |_| reply.send(()).unwrap_or_default())),
-        }
+        let answer = match command {
+            Command::Commit(batch, reply) => settle(reply, self.apply_batch(batch, group)),
+            Command::Queue(command, reply) => settle(reply, self.change_message(&command, group)),
+            Command::Take(command, reply) => settle(reply, self.take(command, group)),
+            Command::RemoveExpired(reply) => settle(reply, self.remove_expired(group).map(Ok)),
+            Command::Close(reply) => settle(reply, Ok(Ok(()))),
+        };
+        group.answers.push(answer?);
         Ok(())
+    }
+
+    fn change_message(&mut self, command: &QueueCommand, group: &mut Group) -> rusqlite::Result<Result<()>> {
+        self.queues.execute(self.connection, command, self.now_ms)?;
+        group.wrote = true;
+        Ok(Ok(()))
     }
 
     fn apply_batch(&mut self, batch: Batch, group: &mut Group) -> rusqlite::Result<Result<(), CommitError>> {
