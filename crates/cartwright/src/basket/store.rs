@@ -12,24 +12,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{Basket, CheckoutBasket};
 use crate::error::Result;
-use crate::store::{Key, Partition, Range, Store, Table, shard_of};
+use crate::store::{Key, Range, Sharded, Store, Table};
 use crate::values::{OrderId, Username};
 
-/// Shards of the baskets, so that writing them is spread while they can still be listed. Fixed for ever: keys depend on it.
-const SHARDS: usize = 16;
-
-fn partition(shard: usize) -> Partition {
-    Partition::new(Table::Basket, format!("BASKETS#{shard:02}"))
+fn all_baskets() -> Sharded {
+    Sharded::new(Table::Basket, "BASKETS")
 }
 
 pub(super) fn basket_key(user: &Username) -> Key {
-    let key = user.key();
-    partition(shard_of(&key, SHARDS)).key(key)
+    all_baskets().key(user.key())
 }
 
 /// All baskets, by user name.
 pub(super) fn baskets() -> Vec<Range> {
-    (0..SHARDS).map(|shard| partition(shard).all()).collect()
+    all_baskets().all()
 }
 
 pub(super) fn checkout_key(order: &OrderId) -> Key {

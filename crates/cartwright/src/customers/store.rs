@@ -13,11 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Customer, email_key};
 use crate::error::Result;
-use crate::store::{Doc, Key, Partition, Range, Store, Table, shard_of};
+use crate::store::{Doc, Key, Range, Sharded, Store, Table};
 use crate::values::{Email, Username};
-
-/// Shards of the index of all customers. Fixed for ever: keys depend on it.
-const SHARDS: usize = 16;
 
 /// The key of a profile. Orders that must belong to a customer check it.
 pub fn profile_key(username: &Username) -> Key {
@@ -35,16 +32,15 @@ pub(super) fn email_guard_key(email: &Email) -> Key {
 }
 
 pub(super) fn index_key(username: &Username) -> Key {
-    let key = username.key();
-    index_partition(shard_of(&key, SHARDS)).key(key)
+    all_customers().key(username.key())
 }
 
-fn index_partition(shard: usize) -> Partition {
-    Partition::new(Table::Ordering, format!("CUSTOMERS#{shard:02}"))
+fn all_customers() -> Sharded {
+    Sharded::new(Table::Ordering, "CUSTOMERS")
 }
 
 pub(super) fn index() -> Vec<Range> {
-    (0..SHARDS).map(|shard| index_partition(shard).all()).collect()
+    all_customers().all()
 }
 
 /// The key of what stays of an erased customer.

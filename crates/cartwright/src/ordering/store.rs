@@ -13,12 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Order, Status};
 use crate::error::Result;
-use crate::store::{Key, Partition, Range, Store, Table, shard_of};
+use crate::store::{Key, Partition, Range, Sharded, Store, Table};
 use crate::values::{OrderId, Username};
-
-/// Shards of the index of all orders. One partition takes about a thousand writes a second on DynamoDB, and new orders
-/// all go to the end of it. Fixed for ever: keys depend on it.
-pub(super) const SHARDS: usize = 16;
 
 const ORDER: &str = "#ORDER#";
 
@@ -59,29 +55,29 @@ pub(super) fn order_sk(id: &OrderId) -> String {
 }
 
 pub(super) fn index_key(id: &OrderId) -> Key {
-    index_partition(shard_of(id.as_str(), SHARDS)).key(id.as_str())
+    all_orders().key(id.as_str())
 }
 
-fn index_partition(shard: usize) -> Partition {
-    Partition::new(Table::Ordering, format!("ORDERS#{shard:02}"))
+fn all_orders() -> Sharded {
+    Sharded::new(Table::Ordering, "ORDERS")
 }
 
 /// The index of all orders, newest first.
 pub(super) fn index() -> Vec<Range> {
-    (0..SHARDS).map(|shard| index_partition(shard).all().descending()).collect()
+    all_orders().all_descending()
 }
 
 pub(super) fn status_key(status: Status, id: &OrderId) -> Key {
-    status_partition(status, shard_of(id.as_str(), SHARDS)).key(id.as_str())
+    orders_in(status).key(id.as_str())
 }
 
-fn status_partition(status: Status, shard: usize) -> Partition {
-    Partition::new(Table::Ordering, format!("STATUS#{}#{shard:02}", status.name()))
+fn orders_in(status: Status) -> Sharded {
+    Sharded::new(Table::Ordering, format!("STATUS#{}", status.name()))
 }
 
 /// The index of the orders in a status, newest first.
 pub(super) fn status_index(status: Status) -> Vec<Range> {
-    (0..SHARDS).map(|shard| status_partition(status, shard).all().descending()).collect()
+    orders_in(status).all_descending()
 }
 
 /// An entry of the index of all orders.

@@ -14,11 +14,7 @@ use serde::Serialize;
 
 use super::{By, PurchaseId, Revision, Standing, Stored, Version};
 use crate::error::Result;
-use crate::store::{Doc, Key, Partition, Range, Store, Table, shard_of};
-
-/// Shards of the index and of each kind of sums: one partition takes about a thousand writes a second on DynamoDB. Fixed
-/// for ever: keys depend on it.
-pub(super) const SHARDS: usize = 16;
+use crate::store::{Doc, Key, Partition, Range, Sharded, Store, Table};
 
 fn partition(id: PurchaseId) -> Partition {
     Partition::new(Table::Purchases, format!("PURCHASE#{id}"))
@@ -36,35 +32,33 @@ pub(super) fn summed_key(id: PurchaseId, version: Version) -> Key {
     partition(id).key(format!("SUMMED#{version:010}"))
 }
 
-fn index_partition(shard: usize) -> Partition {
-    Partition::new(Table::Purchases, format!("PURCHASES#{shard:02}"))
+fn stored_purchases() -> Sharded {
+    Sharded::new(Table::Purchases, "PURCHASES")
 }
 
 pub(super) fn index_key(id: PurchaseId) -> Key {
-    let id = id.to_string();
-    index_partition(shard_of(&id, SHARDS)).key(id)
+    stored_purchases().key(id.to_string())
 }
 
 /// The index of stored purchases, newest first.
 pub(super) fn index() -> Vec<Range> {
-    (0..SHARDS).map(|shard| index_partition(shard).all().descending()).collect()
+    stored_purchases().all_descending()
 }
 
-fn sums_partition(by: By, shard: usize) -> Partition {
-    Partition::new(Table::Purchases, format!("SUMS#{}#{shard:02}", by.name()))
+fn all_sums(by: By) -> Sharded {
+    Sharded::new(Table::Purchases, format!("SUMS#{}", by.name()))
 }
 
 pub(super) fn sum_key(by: By, key: &str) -> Key {
-    sums_partition(by, shard_of(key, SHARDS)).key(key)
+    all_sums(by).key(key)
 }
 
 /// All sums of one kind: by key, days from the newest.
 pub(super) fn sums(by: By) -> Vec<Range> {
-    let range = |shard| match by {
-        By::Product | By::Category => sums_partition(by, shard).all(),
-        By::Day => sums_partition(by, shard).all().descending(),
-    };
-    (0..SHARDS).map(range).collect()
+    match by {
+        By::Product | By::Category => all_sums(by).all(),
+        By::Day => all_sums(by).all_descending(),
+    }
 }
 
 /// A document whose key says it all.

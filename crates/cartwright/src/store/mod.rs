@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Kind, Result};
 use crate::events::Envelope;
 
-pub use page::{Cursor, list_merged, shard_of};
+pub use page::{Cursor, Sharded, list_merged};
 pub use update::{Change, InFlight, Once, transact};
 
 /// Most items (writes and events together) in one commit: DynamoDB's limit for a transaction.

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::try_join_all;
 
-use super::{Doc, MAX_SORT_KEY_BYTES, Page, Range, Store};
+use super::{Doc, Key, MAX_SORT_KEY_BYTES, Page, Partition, Range, Store, Table};
 use crate::error::{Error, Result};
 
 /// An opaque cursor: where a list goes on, bound to the list it came from.
@@ -50,10 +50,47 @@ fn digest(scope: &str) -> [u8; DIGEST_BYTES] {
     std::array::from_fn(|at| hash.as_bytes()[at])
 }
 
-/// The shard, below `shards`, that an id belongs to. Stable for ever: keys are made of it.
-pub fn shard_of(id: &str, shards: usize) -> usize {
+/// Partitions that documents which are listed together are spread over. One partition takes about a thousand writes a
+/// second on DynamoDB, and new ones often all go to the end of it. Fixed for ever: keys depend on it.
+const SHARDS: usize = 16;
+
+/// Documents that are listed together, over several partitions: those of the name, each with the number of a shard.
+#[derive(Debug, Clone)]
+pub struct Sharded {
+    table: Table,
+    name: String,
+}
+
+impl Sharded {
+    /// The documents called `name` of `table`.
+    pub fn new(table: Table, name: impl Into<String>) -> Self {
+        Sharded { table, name: name.into() }
+    }
+
+    /// The key of the document with this sort key, which decides the shard.
+    pub fn key(&self, sk: impl Into<String>) -> Key {
+        let sk = sk.into();
+        self.partition(shard_of(&sk)).key(sk)
+    }
+
+    /// All of the documents, for [`list_merged`], in ascending order.
+    pub fn all(&self) -> Vec<Range> {
+        (0..SHARDS).map(|shard| self.partition(shard).all()).collect()
+    }
+
+    /// All of the documents, for [`list_merged`], in descending order.
+    pub fn all_descending(&self) -> Vec<Range> {
+        self.all().into_iter().map(Range::descending).collect()
+    }
+
+    fn partition(&self, shard: usize) -> Partition {
+        Partition::new(self.table, format!("{}#{shard:02}", self.name))
+    }
+}
+
+fn shard_of(id: &str) -> usize {
     let hash = blake3::hash(id.as_bytes());
-    usize::from(u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) % shards
+    usize::from(u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) % SHARDS
 }
 
 /// One page of several ranges of one direction as if they were one list. Every sort key may be in one of them only.
@@ -75,6 +112,23 @@ pub async fn list_merged(store: &dyn Store, ranges: &[Range], after: Option<&str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As they are in files that were written before.
+    const SHARDED_KEYS: [(&str, &str); 3] = [
+        ("orders-1a1f99d8ea0", "BASKETS#00"),
+        ("scarce7-1a1f99d8ea0", "BASKETS#05"),
+        ("scarce0-1a1f99d9200", "BASKETS#15"),
+    ];
+
+    #[test]
+    fn the_keys_of_sharded_documents_never_change() {
+        let baskets = Sharded::new(Table::Basket, "BASKETS");
+        for (sk, pk) in SHARDED_KEYS {
+            assert_eq!(baskets.key(sk), Key::new(Table::Basket, pk, sk));
+            assert!(baskets.all().iter().any(|range| range.partition.pk == pk));
+        }
+        assert_eq!(baskets.all_descending().len(), 16);
+    }
 
     #[test]
     fn a_cursor_is_refused_by_another_list() {
