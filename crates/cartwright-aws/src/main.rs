@@ -1,0 +1,3 @@
+//! The one binary that every Lambda function runs.
+
+fn main() {}
