@@ -1,1 +1,3 @@
-//! What every function of Cartwright on AWS shares: the adapters of the ports.
+//! Cartwright on AWS: the adapters of the ports, and what each function does.
+
+pub mod dynamodb;

@@ -1,1 +1,5 @@
-//! Tests of the AWS home.
+//! Tests of the AWS home: the store on an emulated DynamoDB, with and without faults.
+
+mod emulator;
+mod faults;
+mod store;

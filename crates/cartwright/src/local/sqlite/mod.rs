@@ -19,9 +19,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::super::store::{
-    self, Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table,
-};
+use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table};
 use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use queues::Queues;
@@ -229,7 +227,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Doc>> {
-        store::validate_key(key).map_err(Error::internal)?;
+        key.validate().map_err(Error::internal)?;
         if let Some(doc) = self.cache.get(key) {
             return Ok(Some(doc));
         }
@@ -244,7 +242,7 @@ impl Store for SqliteStore {
         let mut docs: Vec<Option<Doc>> = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
         for (at, key) in keys.iter().enumerate() {
-            store::validate_key(key).map_err(Error::internal)?;
+            key.validate().map_err(Error::internal)?;
             let cached = self.cache.get(key);
             if cached.is_none() {
                 missing.push((at, key.clone()));
