@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use cartwright::error::{Error, Kind, Result};
-use cartwright::events::Envelope;
+use cartwright::events::Queue;
 use cartwright::store::{Adjustment, Batch, CommitError, Expect, Key, Table, Write};
 
 use super::item::{self, Item};
@@ -16,7 +16,7 @@ use super::{DynamoStore, OUTBOX_KEPT, number, text};
 /// The only write of a batch, when that is a put and nothing else happens: one request of half the price.
 pub(super) fn single_put(batch: &Batch) -> Option<&Write> {
     match batch.writes.as_slice() {
-        [write @ Write::Put { .. }] if batch.events.is_empty() => Some(write),
+        [write @ Write::Put { .. }] if batch.events.is_empty() && batch.messages.is_empty() => Some(write),
         _ => None,
     }
 }
@@ -116,12 +116,16 @@ impl DynamoStore {
 
     pub(super) async fn write_all(&self, batch: Batch) -> Result<(), CommitError> {
         let token = self.write_id();
-        let mut items = Vec::with_capacity(batch.writes.len() + batch.events.len());
+        let mut items = Vec::with_capacity(batch.writes.len() + batch.events.len() + batch.messages.len());
         for write in &batch.writes {
             items.push(self.write(write, &token).map_err(CommitError::Refused)?);
         }
         for event in &batch.events {
-            items.push(self.outbox(batch.table, event)?);
+            let envelope = serde_json::to_string(event).map_err(Error::internal)?;
+            items.push(self.outbox(batch.table, &event.id.to_string(), envelope, None)?);
+        }
+        for (queue, message) in batch.messages {
+            items.push(self.outbox(batch.table, &self.write_id(), message, Some(queue))?);
         }
         let places = batch.writes.len();
         let request = self.client.transact_write_items().client_request_token(&token).set_transact_items(Some(items));
@@ -169,15 +173,17 @@ impl DynamoStore {
         .build())
     }
 
-    /// The outbox item of an event, which the table's stream carries to the relay.
-    fn outbox(&self, table: Table, event: &Envelope) -> Result<TransactWriteItem> {
-        let envelope = serde_json::to_string(event).map_err(Error::internal)?;
-        let item = Item::from([
-            ("PK".to_owned(), text(&format!("OUTBOX#{}", event.id))),
+    /// An outbox item, which the table's stream carries to the relay: an event for the bus, or a message for one queue.
+    fn outbox(&self, table: Table, id: &str, content: String, queue: Option<Queue>) -> Result<TransactWriteItem> {
+        let mut item = Item::from([
+            ("PK".to_owned(), text(&format!("OUTBOX#{id}"))),
             ("SK".to_owned(), text("EVENT")),
-            ("e".to_owned(), AttributeValue::S(envelope)),
+            ("e".to_owned(), AttributeValue::S(content)),
             ("ttl".to_owned(), number((self.clock.now() + OUTBOX_KEPT).as_second())),
         ]);
+        if let Some(queue) = queue {
+            item.insert("q".to_owned(), text(queue.name()));
+        }
         let put = Put::builder().table_name(self.table_name(table)).set_item(Some(item)).build();
         Ok(TransactWriteItem::builder().put(put.map_err(Error::internal)?).build())
     }

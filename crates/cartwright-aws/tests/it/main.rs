@@ -1,5 +1,7 @@
 //! Tests of the AWS home: the store on an emulated DynamoDB, with and without faults.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod emulator;
 mod faults;
 mod store;

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{
-    Adjustment, Batch, CommitError, Expect, Key, MAX_ITEM_BYTES, MAX_ITEMS_PER_COMMIT, MAX_PAGE,
+    Adjustment, Batch, CommitError, Expect, Key, MAX_ITEM_BYTES, MAX_ITEMS_PER_COMMIT, MAX_MESSAGE_BYTES, MAX_PAGE,
     MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Partition, Store, Table, Write,
 };
-use crate::events::Envelope;
+use crate::events::{Envelope, Queue};
 
 /// The table the checks write to.
 const TABLE: Table = Table::Basket;
@@ -419,6 +419,14 @@ impl Bench {
             batch
         };
         self.store.commit(batch_of(MAX_ITEMS_PER_COMMIT - 1, 1)).await.expect("as many items as a commit holds");
+        let message = |bytes: usize, items: usize| {
+            let mut batch = batch_of(items - 1, 0);
+            batch.send(Queue::OrderQueue, "x".repeat(bytes));
+            batch
+        };
+        refused(self.store.commit(message(1, MAX_ITEMS_PER_COMMIT + 1)).await, "too many items, one of them a message");
+        refused(self.store.commit(message(0, 1)).await, "an empty message");
+        refused(self.store.commit(message(MAX_MESSAGE_BYTES + 1, 1)).await, "a message one byte too large");
         refused(self.store.commit(batch_of(MAX_ITEMS_PER_COMMIT, 1)).await, "too many items");
         refused(self.store.commit(Batch::new(TABLE)).await, "nothing to do");
         refused(

@@ -21,12 +21,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Kind, Result};
-use crate::events::Envelope;
+use crate::events::{Envelope, Queue};
 
 pub use page::{Cursor, Sharded, list_merged};
 pub use update::{Change, InFlight, Once, transact};
 
-/// Most items (writes and events together) in one commit: DynamoDB's limit for a transaction.
+/// Most items (writes, events and messages together) in one commit: DynamoDB's limit for a transaction.
 pub const MAX_ITEMS_PER_COMMIT: usize = 100;
 /// Largest document, key included: DynamoDB's limit of 400 KB for an item, less room for what the store adds to it.
 pub const MAX_ITEM_BYTES: usize = 399 * 1024;
@@ -42,6 +42,9 @@ pub const MAX_PAGE: usize = 100;
 pub const MAX_GET_MANY: usize = 100;
 /// Largest detail of an event: EventBridge's limit of 256 KB for an entry, less room for the envelope.
 pub const MAX_EVENT_BYTES: usize = 250 * 1024;
+/// Largest message for one queue: what fits into a document with room to note what became of it. Larger than any event
+/// with its envelope, smaller than what SQS takes.
+pub const MAX_MESSAGE_BYTES: usize = 384 * 1024;
 
 /// A table of documents. A service owns one; customers and orders share theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -299,7 +302,7 @@ pub struct Adjustment {
     pub at_least: Option<i64>,
 }
 
-/// What one commit does: writes of one table, and the events that come of them.
+/// What one commit does: writes of one table, the events that come of them, and messages that are put back.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The table all keys are of.
@@ -308,12 +311,15 @@ pub struct Batch {
     pub writes: Vec<Write>,
     /// The events, delivered after the commit, at least once each.
     pub events: Vec<Envelope>,
+    /// Texts for one queue alone, past the rules of the bus, delivered like events. Only for messages that were in that
+    /// queue before: services emit events.
+    pub messages: Vec<(Queue, String)>,
 }
 
 impl Batch {
     /// An empty batch for `table`.
     pub fn new(table: Table) -> Self {
-        Batch { table, writes: Vec::new(), events: Vec::new() }
+        Batch { table, writes: Vec::new(), events: Vec::new(), messages: Vec::new() }
     }
 
     /// Adds a put.
@@ -366,9 +372,15 @@ impl Batch {
         self
     }
 
+    /// Adds a message for one queue alone: any text, an envelope's JSON if its consumer is to read it.
+    pub fn send(&mut self, queue: Queue, text: impl Into<String>) -> &mut Self {
+        self.messages.push((queue, text.into()));
+        self
+    }
+
     /// True when there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.events.is_empty()
+        self.writes.is_empty() && self.events.is_empty() && self.messages.is_empty()
     }
 
     /// Checks the batch against the limits and rules of the port. Every adapter calls it first, so that a batch is
@@ -378,7 +390,7 @@ impl Batch {
     /// [`CommitError::Refused`] with what is wrong.
     pub fn validate(&self) -> Result<(), CommitError> {
         let refuse = |why: String| Err(CommitError::Refused(why));
-        let items = self.writes.len() + self.events.len();
+        let items = self.writes.len() + self.events.len() + self.messages.len();
         if items == 0 || items > MAX_ITEMS_PER_COMMIT {
             return refuse(format!("a commit holds 1 to {MAX_ITEMS_PER_COMMIT} items, not {items}"));
         }
@@ -423,6 +435,12 @@ impl Batch {
             total_bytes += bytes;
             if bytes > MAX_EVENT_BYTES {
                 return refuse(format!("an event has at most {MAX_EVENT_BYTES} bytes, not {bytes}"));
+            }
+        }
+        for (_, text) in &self.messages {
+            total_bytes += text.len();
+            if text.is_empty() || text.len() > MAX_MESSAGE_BYTES {
+                return refuse(format!("a message has 1 to {MAX_MESSAGE_BYTES} bytes, not {}", text.len()));
             }
         }
         if total_bytes > MAX_COMMIT_BYTES {
@@ -508,7 +526,7 @@ pub trait Store: Send + Sync + 'static {
     fn health(&self) -> Result<()>;
 
     /// Does all of `batch` or nothing. When it returns `Ok`, the writes are durable and visible to every later read, and
-    /// the events will be delivered at least once each, whatever happens to this process.
+    /// the events and messages will be delivered at least once each, whatever happens to this process.
     ///
     /// # Errors
     /// See [`CommitError`].

@@ -184,3 +184,20 @@ async fn messages_wait_in_the_file_when_memory_is_full_and_come_in_order() {
     assert_eq!(seen.len(), MESSAGES);
     assert!(seen.is_sorted(), "in the order of their commits");
 }
+
+#[tokio::test]
+async fn a_message_for_one_queue_goes_to_no_other_and_need_not_be_readable() {
+    let shop = TestShop::new().await;
+    let event = shop.event("CustomerErased", json!({"n": 1}));
+    let text = serde_json::to_string(&event).unwrap();
+    let mut batch = Batch::new(Table::Operations);
+    batch.send(Queue::BasketErasureQueue, text).send(Queue::StockQueue, "{torn");
+    shop.store.commit(batch).await.unwrap();
+    let received = shop.store.receive(Queue::BasketErasureQueue, shop.now_ms()).await.unwrap().unwrap();
+    assert_eq!(received.envelope.as_ref().unwrap().id, event.id);
+    assert!(shop.store.receive(Queue::OrderErasureQueue, shop.now_ms()).await.unwrap().is_none(), "no rule is asked");
+    shop.store.delete_message(&received).await.unwrap();
+    let torn = shop.store.receive(Queue::StockQueue, shop.now_ms()).await.unwrap().unwrap();
+    assert!(torn.envelope.is_err());
+    shop.store.delete_message(&torn).await.unwrap();
+}

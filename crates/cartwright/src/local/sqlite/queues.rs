@@ -43,7 +43,7 @@ pub(super) struct NewMessage {
     pub(super) queue: Queue,
     pub(super) seq: i64,
     /// The message; none when this and others of the same queue right before it are to be loaded from disk.
-    pub(super) envelope: Option<Envelope>,
+    pub(super) envelope: Option<Result<Arc<Envelope>, String>>,
 }
 
 /// A change of a message's state.
@@ -155,17 +155,16 @@ impl Queues {
         self.next_seq.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Writes the row of a new message.
+    /// Writes the row of a new message, which `body` is the text of.
     pub(super) fn insert(
         &self,
         connection: &Connection,
         queue: Queue,
-        envelope: Envelope,
+        body: &str,
+        envelope: Result<Arc<Envelope>, String>,
         now_ms: i64,
     ) -> rusqlite::Result<NewMessage> {
         let seq = self.next_seq();
-        let body =
-            serde_json::to_string(&envelope).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let sql = "INSERT INTO messages (queue, seq, enqueued_at_ms, body) VALUES (?1, ?2, ?3, ?4)";
         connection.prepare_cached(sql)?.execute(params![queue.name(), seq, now_ms, body])?;
         Ok(NewMessage { queue, seq, envelope: Some(envelope) })
@@ -199,7 +198,7 @@ impl Queues {
             let mut state = self.state(queue);
             if let Some(envelope) = envelope {
                 if state.loaded_to == state.newest && state.ready.len() < MAX_IN_MEMORY {
-                    state.ready.push_back(Received { queue, seq, receives: 0, envelope: Ok(Arc::new(envelope)) });
+                    state.ready.push_back(Received { queue, seq, receives: 0, envelope });
                     state.loaded_to = seq;
                 }
                 state.counts.in_queue += 1;
@@ -374,11 +373,15 @@ fn next_due(connection: &Connection, queue: Queue) -> rusqlite::Result<Option<i6
     connection.query_row(sql, [queue.name()], |row| row.get(0)).optional().map(Option::flatten)
 }
 
+/// The envelope a message's text is, or why it is none.
+pub(super) fn envelope_of(body: &str) -> Result<Arc<Envelope>, String> {
+    serde_json::from_str(body).map(Arc::new).map_err(|error| Error::internal(error).to_string())
+}
+
 fn load(connection: &Connection, sql: &str, queue: Queue, bound: i64) -> rusqlite::Result<Vec<Received>> {
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![queue.name(), bound, LOAD], |row| {
-        let envelope = serde_json::from_str(row.get_ref(2)?.as_str()?).map(Arc::new);
-        let envelope = envelope.map_err(|error| Error::internal(error).to_string());
+        let envelope = envelope_of(row.get_ref(2)?.as_str()?);
         Ok(Received { queue, seq: row.get(0)?, receives: row.get(1)?, envelope })
     })?;
     rows.collect()

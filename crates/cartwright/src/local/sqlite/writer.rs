@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dead_letters::{TakeCommand, TakenRows};
-use super::queues::{NewMessage, QueueCommand, Queues};
+use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
 use super::{Cache, closed, is_cacheable, read_document, storage_error};
 use crate::app::Clock;
 use crate::error::{Error, Result};
@@ -249,15 +249,27 @@ impl Work<'_> {
             group.wrote = true;
         }
         for event in batch.events {
-            self.emit(&event, group)?;
+            self.emit(event, group)?;
+        }
+        for (queue, text) in batch.messages {
+            group.messages.push(self.queues.insert(self.connection, queue, &text, envelope_of(&text), self.now_ms)?);
+            group.wrote = true;
         }
         Ok(Ok(()))
     }
 
     /// Enqueues an event wherever the rules of the bus send it.
-    fn emit(&mut self, event: &Envelope, group: &mut Group) -> rusqlite::Result<()> {
-        for &queue in queues_of(&event.source, &event.detail_type) {
-            group.messages.push(self.queues.insert(self.connection, queue, event.clone(), self.now_ms)?);
+    fn emit(&mut self, event: Envelope, group: &mut Group) -> rusqlite::Result<()> {
+        let queues = queues_of(&event.source, &event.detail_type);
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let body =
+            serde_json::to_string(&event).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let event = Arc::new(event);
+        for &queue in queues {
+            let envelope = Ok(Arc::clone(&event));
+            group.messages.push(self.queues.insert(self.connection, queue, &body, envelope, self.now_ms)?);
             group.wrote = true;
         }
         Ok(())
@@ -277,7 +289,7 @@ impl Work<'_> {
             group.messages.push(NewMessage { queue: taken.queue, seq, envelope: None });
         }
         group.taken.push(taken);
-        self.emit(&(command.audit)(&ids), group)?;
+        self.emit((command.audit)(&ids), group)?;
         Ok(Ok(ids))
     }
 
