@@ -26,6 +26,7 @@ use super::{SystemClock, SystemIds};
 use crate::api;
 use crate::app::App;
 use crate::config::Config;
+use crate::queues::MAX_AT_ONCE;
 use crate::queues::ops::Taken;
 use crate::rest::Door;
 
@@ -99,7 +100,7 @@ struct Which {
     /// The queue they died in.
     #[arg(long, value_name = "NAME")]
     queue: String,
-    /// Their ids, from the list. When one is not there, nothing happens.
+    /// Their ids, from the list. They go forty at a time; when one is not there, nothing happens to its forty, nor to those after.
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<String>,
     /// All dead letters of the queue.
@@ -309,16 +310,25 @@ async fn show(shop: &Shop, queue: &str, id: &str, json: bool) -> Result<String, 
 async fn take(shop: &Shop, action: &str, which: Which, reason: Option<String>, json: bool) -> Result<String, AnyError> {
     let Which { queue, ids, all } = which;
     let path = format!("/v1/queues/{}/dead-letters/{action}", segment(&queue));
-    let mut body = if all { json!({"all": true}) } else { json!({"ids": ids}) };
-    if let Some(reason) = reason {
-        body["reason"] = reason.into();
-    }
+    let mut requests: Vec<_> = match all {
+        true => vec![json!({"all": true})],
+        false => ids.chunks(MAX_AT_ONCE).map(|ids| json!({"ids": ids})).collect(),
+    };
     let mut count = 0;
-    loop {
-        let taken: Taken = shop.ask(Method::POST, &path, body.to_string()).await?;
-        count += taken.count;
-        if !taken.more {
-            break;
+    for body in &mut requests {
+        if let Some(reason) = &reason {
+            body["reason"] = reason.as_str().into();
+        }
+        loop {
+            let taken = shop.ask::<Taken>(Method::POST, &path, body.to_string()).await;
+            let taken = taken.map_err(|error| match count {
+                0 => error,
+                _ => format!("{error} (but {count} named before were dealt with)").into(),
+            })?;
+            count += taken.count;
+            if !taken.more {
+                break;
+            }
         }
     }
     if json {

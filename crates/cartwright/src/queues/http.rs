@@ -1,12 +1,14 @@
 //! Queues and dead letters under `/v1`: parse, call an operation, answer.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ops::{self, Selection, Taken};
-use super::{DeadLetter, DeadLetterId, MAX_AT_ONCE, Reason};
+use super::{DeadLetter, DeadLetterId, MAX_AT_ONCE, Reason, Throughput};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::events::Queue;
@@ -26,22 +28,12 @@ pub struct QueueView {
     delayed: u64,
     /// Dead letters.
     dead: u64,
-    /// For how long the oldest message that is not processed has been in the queue; null when there is none.
+    /// For how long the oldest message that is not processed has been in the queue; null when there is none, or when that is
+    /// not known here (on AWS, CloudWatch knows).
     oldest_age_ms: Option<i64>,
-    /// What has gone through it since the server started.
-    since_start: Throughput,
-}
-
-/// What has gone through a queue.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Throughput {
-    /// Messages received; one that failed is counted each time.
-    received: u64,
-    /// Messages processed.
-    processed: u64,
-    /// Receives in vain.
-    failed: u64,
+    /// What has gone through it since the server started; absent where no server delivers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since_start: Option<Throughput>,
 }
 
 /// Every queue.
@@ -92,7 +84,7 @@ pub struct DeadLetterOrder {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Redrive {
-    /// Their ids, at most a thousand. When one is not there, nothing happens.
+    /// Their ids, at most 40. When one is not there, nothing happens.
     ids: Option<Vec<String>>,
     /// `true`: all of the queue.
     all: Option<bool>,
@@ -102,7 +94,7 @@ pub struct Redrive {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discard {
-    /// Their ids, at most a thousand. When one is not there, nothing happens.
+    /// Their ids, at most 40. When one is not there, nothing happens.
     ids: Option<Vec<String>>,
     /// `true`: all of the queue.
     all: Option<bool>,
@@ -120,8 +112,8 @@ fn selection(ids: Option<Vec<String>>, all: Option<bool>) -> Result<Selection> {
         return Err(Error::field("/ids", format!("must be 1 to {MAX_AT_ONCE} ids")));
     }
     let mut ids = ids.iter().map(|id| id.parse()).collect::<Result<Vec<DeadLetterId>>>()?;
-    ids.sort_unstable();
-    ids.dedup();
+    let mut named = HashSet::with_capacity(ids.len());
+    ids.retain(|id| named.insert(id.clone()));
     Ok(Selection::Ids(ids))
 }
 
@@ -134,11 +126,7 @@ async fn view(app: &App, queue: Queue) -> Result<QueueView> {
         delayed: statistics.delayed,
         dead: statistics.dead,
         oldest_age_ms,
-        since_start: Throughput {
-            received: statistics.received,
-            processed: statistics.processed,
-            failed: statistics.failed,
-        },
+        since_start: statistics.since_start,
     })
 }
 
@@ -173,7 +161,7 @@ pub(crate) async fn get_dead_letter(
     app: App,
     Segment((queue, id)): Segment<(Queue, DeadLetterId)>,
 ) -> Result<Reply<200, DeadLetterView>> {
-    ops::get_dead_letter(&app, queue, id).await.map(|letter| Reply::new(letter.into()))
+    ops::get_dead_letter(&app, queue, &id).await.map(|letter| Reply::new(letter.into()))
 }
 
 pub(crate) async fn redrive_dead_letters(

@@ -13,21 +13,32 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
 use crate::events::{Envelope, Queue};
 use crate::values::Text;
 
-/// Most dead letters that are redriven or discarded in one transaction, and so most ids of one request. More would make
-/// commits that come meanwhile wait.
-pub const MAX_AT_ONCE: usize = 1_000;
+/// Most dead letters that one request may name. All of them or none are taken, and on DynamoDB each that is put back is two
+/// items of a transaction, which holds a hundred.
+pub const MAX_AT_ONCE: usize = 40;
+/// Longest id of a dead letter.
+const MAX_ID_CHARS: usize = 80;
 
 /// Why dead letters are discarded, in the operator's words.
 pub type Reason = Text<1, 500>;
 
-/// Names a dead letter among those of all queues: its place in the queue it died in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeadLetterId(pub i64);
+/// Names a dead letter of a queue: 1 to 80 ASCII letters, digits and dashes, which mean something only to whoever keeps
+/// the letters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeadLetterId(String);
+
+impl DeadLetterId {
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Display for DeadLetterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,12 +50,14 @@ impl fmt::Display for DeadLetterId {
 impl FromStr for DeadLetterId {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let id = text.parse().ok().filter(|id: &i64| *id > 0 && id.to_string() == text);
-        id.map(DeadLetterId).ok_or_else(|| Error::not_found("dead_letter_not_found", "such dead letter"))
+        let is_id = (1..=MAX_ID_CHARS).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let missing = || Error::not_found("dead_letter_not_found", "such dead letter");
+        is_id.then(|| DeadLetterId(text.to_owned())).ok_or_else(missing)
     }
 }
 
-/// What a queue holds now, and what has gone through it since this process started.
+/// What a queue holds now, and what has gone through it. Not every home knows all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Statistics {
     /// Messages that could be received now.
@@ -55,13 +68,20 @@ pub struct Statistics {
     pub delayed: u64,
     /// Dead letters.
     pub dead: u64,
-    /// When the oldest message that is not processed was put into the queue.
+    /// When the oldest message that is not processed was put into the queue; none also when that is not known.
     pub oldest_enqueued_at: Option<Timestamp>,
-    /// Messages received since the start; one that failed is counted each time.
+    /// What has gone through since this process started, if it is this process that delivers.
+    pub since_start: Option<Throughput>,
+}
+
+/// What has gone through a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub struct Throughput {
+    /// Messages received; one that failed is counted each time.
     pub received: u64,
-    /// Messages processed since the start.
+    /// Messages processed.
     pub processed: u64,
-    /// Receives in vain since the start.
+    /// Receives in vain.
     pub failed: u64,
 }
 
@@ -105,7 +125,7 @@ pub enum Action {
 pub enum Which {
     /// These, each named once and at most [`MAX_AT_ONCE`]; when one is not there, none.
     These(Vec<DeadLetterId>),
-    /// The oldest [`MAX_AT_ONCE`], or all there are, of those up to this one.
+    /// The oldest of those up to this one, as many as one transaction takes; none only when there are none.
     UpTo(DeadLetterId),
 }
 
@@ -139,12 +159,12 @@ pub trait QueueAdmin: Send + Sync + 'static {
     /// `after`. `after` need not be there any more. A page may be shorter when its messages are large.
     ///
     /// # Errors
-    /// Those of reading.
+    /// `dead_letter_not_found` when `after` cannot have been an id here; those of reading.
     async fn list_dead_letters(
         &self,
         queue: Queue,
         oldest_first: bool,
-        after: Option<DeadLetterId>,
+        after: Option<&DeadLetterId>,
         limit: usize,
     ) -> Result<DeadLetterPage>;
 
@@ -152,12 +172,13 @@ pub trait QueueAdmin: Send + Sync + 'static {
     ///
     /// # Errors
     /// Those of reading.
-    async fn find_dead_letter(&self, queue: Queue, id: DeadLetterId) -> Result<Option<DeadLetter>>;
+    async fn find_dead_letter(&self, queue: Queue, id: &DeadLetterId) -> Result<Option<DeadLetter>>;
 
     /// Does `action` to the dead letters of `queue` that `which` means, and emits the event that `audit` makes of them, in
     /// one durable transaction. Returns which they were, oldest first; none, and no event, when there are none.
     ///
     /// # Errors
-    /// `dead_letter_not_found` when one that was named is not there; those of writing. Nothing changed then.
+    /// `dead_letter_not_found` when one that was named is not there, `dead_letters_too_large` when those that were named
+    /// are too much for one transaction; those of writing. Nothing changed then.
     async fn take(&self, queue: Queue, action: Action, which: Which, audit: Audit) -> Result<Vec<DeadLetterId>>;
 }

@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::{Action, DeadLetter, DeadLetterId, DeadLettersTaken, MAX_AT_ONCE, Reason, Statistics, Which};
+use super::{Action, DeadLetter, DeadLetterId, DeadLettersTaken, Reason, Statistics, Which};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::events::{Event, Queue};
 use crate::rest::{List, Listing};
 use crate::store::{Batch, Change, Cursor, Once, Table, transact};
@@ -57,7 +57,8 @@ pub async fn list_dead_letters(
     let foreign =
         |_| Error::field("?cursor", "is not a cursor of this list; use one from a previous answer, unchanged");
     let after: Option<DeadLetterId> = list.after(&scope)?.map(|id| id.parse().map_err(foreign)).transpose()?;
-    let page = app.queues.list_dead_letters(queue, oldest_first, after, list.limit()).await?;
+    let page = app.queues.list_dead_letters(queue, oldest_first, after.as_ref(), list.limit()).await;
+    let page = page.map_err(|error| if error.kind() == Kind::NotFound { foreign(error) } else { error })?;
     let last = page.letters.last().filter(|_| page.more);
     let next = last.map(|letter| Cursor::new(&scope, &letter.id.to_string()));
     Ok(Listing { items: page.letters, next })
@@ -67,7 +68,7 @@ pub async fn list_dead_letters(
 ///
 /// # Errors
 /// `dead_letter_not_found`; those of reading.
-pub async fn get_dead_letter(app: &App, queue: Queue, id: DeadLetterId) -> Result<DeadLetter> {
+pub async fn get_dead_letter(app: &App, queue: Queue, id: &DeadLetterId) -> Result<DeadLetter> {
     let missing = || Error::not_found("dead_letter_not_found", format!("dead letter {id} in {}", queue.name()));
     app.queues.find_dead_letter(queue, id).await?.ok_or_else(missing)
 }
@@ -75,8 +76,8 @@ pub async fn get_dead_letter(app: &App, queue: Queue, id: DeadLetterId) -> Resul
 /// Puts dead letters back at the end of their queue, to be received as if for the first time.
 ///
 /// # Errors
-/// `dead_letter_not_found` when one of those that were named is not there; nothing changed then. Those of writing; of very
-/// many, some may have been dealt with.
+/// `dead_letter_not_found` when one of those that were named is not there, `dead_letters_too_large` (413) when they are too
+/// large for one transaction together; nothing changed then. Those of writing; of very many, some may have been dealt with.
 pub async fn redrive(app: &App, once: &Once, queue: Queue, selection: Selection) -> Result<Taken> {
     take(app, once, queue, Action::Redrive, selection, None).await
 }
@@ -121,9 +122,9 @@ async fn take_all(app: &App, queue: Queue, action: Action, reason: &Option<Reaso
     let stop_at = app.clock.now() + MAX_WORK_TIME;
     let mut count = 0;
     loop {
-        let taken = take_some(app, queue, action, Which::UpTo(newest.id), reason).await?;
+        let taken = take_some(app, queue, action, Which::UpTo(newest.id.clone()), reason).await?;
         count += taken as u64;
-        if taken < MAX_AT_ONCE {
+        if taken == 0 {
             return Ok(Taken { count, more: false });
         }
         if app.clock.now() >= stop_at {
@@ -136,7 +137,7 @@ async fn take_all(app: &App, queue: Queue, action: Action, reason: &Option<Reaso
 async fn take_some(app: &App, queue: Queue, action: Action, which: Which, reason: &Option<Reason>) -> Result<usize> {
     let (author, reason_kept) = (app.clone(), reason.clone());
     let audit = move |ids: &[DeadLetterId]| {
-        let ids = ids.iter().map(DeadLetterId::to_string).collect();
+        let ids = ids.iter().map(ToString::to_string).collect();
         let taken = DeadLettersTaken { queue: queue.name().to_owned(), ids, reason: reason_kept };
         author.envelope(&match action {
             Action::Redrive => Event::DeadLettersRedriven(taken),

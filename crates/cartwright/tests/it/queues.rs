@@ -3,7 +3,7 @@
 use cartwright::events::Queue;
 use cartwright::local::delivery::Settings;
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
-use cartwright::queues::{DeadLetterId, QueueAdmin};
+use cartwright::queues::QueueAdmin;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ async fn figures_of_what_waits_survive_a_restart() {
     std::fs::copy(shop.folder.join(FILE_NAME), copy.path().join(FILE_NAME)).unwrap();
     let reopened = SqliteStore::open(copy.path(), shop.clock.clone()).unwrap();
     let statistics = reopened.statistics(Queue::OrderQueue, "2026-01-03T00:00:00Z".parse().unwrap()).await.unwrap();
-    assert_eq!((statistics.waiting, statistics.dead, statistics.received), (1, 2, 0));
+    assert_eq!((statistics.waiting, statistics.dead, statistics.since_start.unwrap().received), (1, 2, 0));
     // This shop's own file still holds the message; let its Drop see an empty queue.
     rusqlite::Connection::open(shop.folder.join(FILE_NAME)).unwrap().execute("DELETE FROM messages", []).unwrap();
 }
@@ -153,7 +153,7 @@ async fn what_was_mended_is_redriven_and_processed() {
     assert_eq!(redriven.expect(200), json!({"count": 1}));
     assert_eq!(shop.get(DEAD).await.expect(200)["items"], json!([]));
     let received = shop.store.receive(Queue::OrderQueue, shop.now_ms()).await.unwrap().unwrap();
-    assert!(received.receives == 0 && received.seq > dead[0].id.0, "{received:?}");
+    assert!(received.receives == 0 && received.seq > dead[0].id.as_str().parse().unwrap(), "{received:?}");
     shop.store.retry_message(&received, shop.now_ms()).await.unwrap();
     shop.deliver_with_retries().await;
     assert_eq!(shop.status(&order).await, "CONFIRMED");
@@ -225,7 +225,7 @@ async fn nothing_changes_when_one_is_unknown() {
 #[tokio::test]
 async fn what_is_meant_must_be_said() {
     let shop = TestShop::new().await;
-    let too_many: Vec<String> = (0..1_001).map(|id| id.to_string()).collect();
+    let too_many: Vec<String> = (0..41).map(|id| id.to_string()).collect();
     for (body, pointer) in [
         (json!({}), "/ids"),
         (json!({"all": false}), "/ids"),
@@ -272,6 +272,6 @@ async fn a_redrive_that_the_disk_refuses_changes_nothing() {
     shop.store.close().await;
     let answer = shop.post(&format!("{DEAD}/redrive"), json!({"ids": ids})).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "store_closed"));
-    let there = shop.store.find_dead_letter(Queue::OrderQueue, DeadLetterId(ids[0].parse().unwrap())).await.unwrap();
+    let there = shop.store.find_dead_letter(Queue::OrderQueue, &ids[0].parse().unwrap()).await.unwrap();
     assert!(there.is_some());
 }

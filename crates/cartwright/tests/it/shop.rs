@@ -282,14 +282,14 @@ impl TestShop {
     pub async fn dead_letters(&self, queue: Queue) -> Vec<DeadLetter> {
         let mut letters: Vec<DeadLetter> = Vec::new();
         loop {
-            let after = letters.last().map(|letter| letter.id);
+            let after = letters.last().map(|letter| &letter.id);
             let page = self.store.list_dead_letters(queue, true, after, 100).await.unwrap();
             letters.extend(page.letters);
             if !page.more {
                 break;
             }
         }
-        self.expected_dead.lock().unwrap().extend(letters.iter().map(|letter| letter.id));
+        self.expected_dead.lock().unwrap().extend(letters.iter().map(|letter| letter.id.clone()));
         letters
     }
 }
@@ -305,8 +305,9 @@ impl Drop for TestShop {
         };
         assert_eq!(count("messages"), 0, "events were left undelivered");
         let mut dead = file.prepare("SELECT seq FROM dead_letters").unwrap();
-        let dead = dead.query_map([], |row| row.get(0).map(DeadLetterId)).unwrap();
-        let mut unexpected = dead.map(Result::unwrap).collect::<BTreeSet<_>>();
+        let dead = dead.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+        let dead = dead.map(|place| place.unwrap().to_string().parse().unwrap());
+        let mut unexpected = dead.collect::<BTreeSet<DeadLetterId>>();
         unexpected.retain(|id| !self.expected_dead.get_mut().unwrap().contains(id));
         assert!(unexpected.is_empty(), "messages died that the test did not expect: {unexpected:?}");
     }

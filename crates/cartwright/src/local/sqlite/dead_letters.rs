@@ -13,12 +13,12 @@ use super::queues::Queues;
 use super::writer::Command;
 use crate::error::{Error, Result};
 use crate::events::Queue;
-use crate::queues::{
-    Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, MAX_AT_ONCE, QueueAdmin, Statistics, Which,
-};
+use crate::queues::{Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, QueueAdmin, Statistics, Which};
 
 /// Messages of one page, together: what DynamoDB puts into one. A page has at least one, however large.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
+/// Most dead letters that are redriven or discarded in one transaction. More would make commits that come meanwhile wait.
+const MAX_IN_ONE_TRANSACTION: usize = 1_000;
 
 /// Something an operator wants done to dead letters.
 pub(super) struct TakeCommand {
@@ -31,8 +31,8 @@ pub(super) struct TakeCommand {
 /// What was done.
 pub(super) struct TakenRows {
     pub(super) queue: Queue,
-    /// The dead letters, oldest first.
-    pub(super) ids: Vec<DeadLetterId>,
+    /// The places of the dead letters, oldest first.
+    pub(super) places: Vec<i64>,
     /// The place of the last one in the queue now, if they were redriven.
     pub(super) redriven_to: Option<i64>,
 }
@@ -46,8 +46,8 @@ impl TakeCommand {
         now_ms: i64,
     ) -> rusqlite::Result<Result<TakenRows>> {
         let queue = self.queue.name();
-        let ids = match self.find(connection)? {
-            Ok(ids) => ids,
+        let places = match self.find(connection)? {
+            Ok(places) => places,
             Err(unknown) => return Ok(Err(unknown)),
         };
         let mut redriven_to = None;
@@ -56,38 +56,40 @@ impl TakeCommand {
              SELECT queue, ?3, ?4, body FROM dead_letters WHERE queue = ?1 AND seq = ?2",
         )?;
         let mut remove = connection.prepare_cached("DELETE FROM dead_letters WHERE queue = ?1 AND seq = ?2")?;
-        for id in &ids {
+        for place in &places {
             if self.action == Action::Redrive {
                 let seq = queues.next_seq();
-                redrive.execute(params![queue, id.0, seq, now_ms])?;
+                redrive.execute(params![queue, place, seq, now_ms])?;
                 redriven_to = Some(seq);
             }
-            remove.execute(params![queue, id.0])?;
+            remove.execute(params![queue, place])?;
         }
-        Ok(Ok(TakenRows { queue: self.queue, ids, redriven_to }))
+        Ok(Ok(TakenRows { queue: self.queue, places, redriven_to }))
     }
 
-    /// The dead letters that are meant, which are there.
-    fn find(&self, connection: &Connection) -> rusqlite::Result<Result<Vec<DeadLetterId>>> {
+    /// The places of the dead letters that are meant, which are there, oldest first.
+    fn find(&self, connection: &Connection) -> rusqlite::Result<Result<Vec<i64>>> {
         let queue = self.queue.name();
         match &self.which {
             Which::UpTo(newest) => {
                 let sql = "SELECT seq FROM dead_letters WHERE queue = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
                 let mut statement = connection.prepare_cached(sql)?;
-                let ids =
-                    statement.query_map(params![queue, newest.0, MAX_AT_ONCE], |row| row.get(0).map(DeadLetterId))?;
-                ids.collect::<rusqlite::Result<_>>().map(Ok)
+                let newest = place_of(newest).unwrap_or(0);
+                let places = statement.query_map(params![queue, newest, MAX_IN_ONE_TRANSACTION], |row| row.get(0))?;
+                places.collect::<rusqlite::Result<_>>().map(Ok)
             }
             Which::These(ids) => {
                 let mut there =
                     connection.prepare_cached("SELECT 1 FROM dead_letters WHERE queue = ?1 AND seq = ?2")?;
-                let mut unknown = Vec::new();
+                let (mut places, mut unknown) = (Vec::with_capacity(ids.len()), Vec::new());
                 for id in ids {
-                    if !there.exists(params![queue, id.0])? {
-                        unknown.push(id.to_string());
+                    match place_of(id) {
+                        Some(place) if there.exists(params![queue, place])? => places.push(place),
+                        _ => unknown.push(id.as_str()),
                     }
                 }
-                let Some(first) = unknown.first() else { return Ok(Ok(ids.clone())) };
+                places.sort_unstable();
+                let Some(first) = unknown.first() else { return Ok(Ok(places)) };
                 let what = format!("dead letter {first} in {queue}; nothing was changed");
                 Ok(Err(Error::not_found("dead_letter_not_found", what).with("ids", unknown)))
             }
@@ -118,9 +120,7 @@ impl QueueAdmin for SqliteStore {
             delayed,
             dead: u64::try_from(counts.dead).unwrap_or(0),
             oldest_enqueued_at,
-            received: counts.received,
-            processed: counts.processed,
-            failed: counts.failed,
+            since_start: Some(counts.since_start),
         })
     }
 
@@ -128,7 +128,7 @@ impl QueueAdmin for SqliteStore {
         &self,
         queue: Queue,
         oldest_first: bool,
-        after: Option<DeadLetterId>,
+        after: Option<&DeadLetterId>,
         limit: usize,
     ) -> Result<DeadLetterPage> {
         let sql = if oldest_first {
@@ -139,7 +139,8 @@ impl QueueAdmin for SqliteStore {
              WHERE queue = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
         };
         let start = if oldest_first { 0 } else { i64::MAX };
-        let after = after.map_or(start, |id| id.0);
+        let missing = || Error::not_found("dead_letter_not_found", "such dead letter");
+        let after = after.map_or(Ok(start), |id| place_of(id).ok_or_else(missing))?;
         self.read(move |connection, _| {
             let mut statement = connection.prepare_cached(sql)?;
             let mut rows = statement.query(params![queue.name(), after, limit.saturating_add(1)])?;
@@ -158,11 +159,12 @@ impl QueueAdmin for SqliteStore {
         .await
     }
 
-    async fn find_dead_letter(&self, queue: Queue, id: DeadLetterId) -> Result<Option<DeadLetter>> {
+    async fn find_dead_letter(&self, queue: Queue, id: &DeadLetterId) -> Result<Option<DeadLetter>> {
         let sql = "SELECT seq, reason, receives, enqueued_at_ms, died_at_ms, body FROM dead_letters \
                    WHERE queue = ?1 AND seq = ?2";
+        let Some(place) = place_of(id) else { return Ok(None) };
         self.read(move |connection, _| {
-            connection.prepare_cached(sql)?.query_row(params![queue.name(), id.0], dead_letter).optional()
+            connection.prepare_cached(sql)?.query_row(params![queue.name(), place], dead_letter).optional()
         })
         .await
     }
@@ -173,9 +175,20 @@ impl QueueAdmin for SqliteStore {
     }
 }
 
+/// The id of the dead letter at this place.
+pub(super) fn id_of(place: i64) -> DeadLetterId {
+    place.to_string().parse().expect("a number is an id")
+}
+
+/// The place of the dead letter called so: the number the id is, written as numbers are.
+fn place_of(id: &DeadLetterId) -> Option<i64> {
+    let text = id.as_str();
+    text.parse().ok().filter(|place: &i64| *place > 0 && place.to_string() == text)
+}
+
 fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     Ok(DeadLetter {
-        id: DeadLetterId(row.get(0)?),
+        id: id_of(row.get(0)?),
         reason: row.get(1)?,
         receives: row.get(2)?,
         enqueued_at: time(row, 3)?,

@@ -17,6 +17,7 @@ use super::dead_letters::TakenRows;
 use super::writer::Command;
 use crate::error::{Error, Result};
 use crate::events::{Envelope, Queue};
+use crate::queues::Throughput;
 
 /// Places in the queues count from here: the first of January 2026.
 const SEQ_EPOCH_S: i64 = 1_767_225_600;
@@ -93,9 +94,7 @@ pub(super) struct Counts {
     pub(super) in_flight: i64,
     /// Dead letters.
     pub(super) dead: i64,
-    pub(super) received: u64,
-    pub(super) processed: u64,
-    pub(super) failed: u64,
+    pub(super) since_start: Throughput,
 }
 
 impl State {
@@ -108,7 +107,7 @@ impl State {
     fn take_ready(&mut self) -> Option<Received> {
         let received = self.ready.pop_front()?;
         self.counts.in_flight += 1;
-        self.counts.received += 1;
+        self.counts.since_start.received += 1;
         Some(received)
     }
 }
@@ -211,7 +210,7 @@ impl Queues {
 
     /// Counts dead letters that have just been dealt with.
     pub(super) fn note_taken(&self, taken: &TakenRows) {
-        let count = i64::try_from(taken.ids.len()).unwrap_or(i64::MAX);
+        let count = i64::try_from(taken.places.len()).unwrap_or(i64::MAX);
         let mut state = self.state(taken.queue);
         state.counts.dead -= count;
         if taken.redriven_to.is_some() {
@@ -319,7 +318,7 @@ impl SqliteStore {
         state.in_hand.remove(&seq);
         state.counts.in_queue -= 1;
         state.counts.in_flight -= 1;
-        state.counts.processed += 1;
+        state.counts.since_start.processed += 1;
         Ok(())
     }
 
@@ -335,7 +334,7 @@ impl SqliteStore {
         state.in_hand.remove(&seq);
         state.due_at(due_at_ms);
         state.counts.in_flight -= 1;
-        state.counts.failed += 1;
+        state.counts.since_start.failed += 1;
         drop(state);
         self.queues.backlog(queue).arrived.notify_one();
         Ok(())
@@ -353,7 +352,7 @@ impl SqliteStore {
         state.in_hand.remove(&seq);
         state.counts.in_queue -= 1;
         state.counts.in_flight -= 1;
-        state.counts.failed += 1;
+        state.counts.since_start.failed += 1;
         state.counts.dead += 1;
         Ok(())
     }

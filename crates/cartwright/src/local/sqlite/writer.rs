@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use super::dead_letters::{TakeCommand, TakenRows};
+use super::dead_letters::{TakeCommand, TakenRows, id_of};
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
 use super::{Cache, closed, is_cacheable, read_document, storage_error};
 use crate::app::Clock;
@@ -280,7 +280,7 @@ impl Work<'_> {
             Ok(taken) => taken,
             Err(refused) => return Ok(Err(refused)),
         };
-        let ids = taken.ids.clone();
+        let ids: Vec<_> = taken.places.iter().map(|place| id_of(*place)).collect();
         if ids.is_empty() {
             return Ok(Ok(ids));
         }

@@ -120,6 +120,26 @@ fn the_folder_of_a_stopped_shop_will_do() {
 }
 
 #[test]
+fn more_than_a_request_takes_go_in_several() {
+    let folder = shop_with_dead_letters();
+    (1..=85).for_each(|seq| bury(folder.path(), seq, "unreadable_message", "{torn"));
+    let place = ["--data", folder.path().to_str().unwrap()];
+    let ids: Vec<String> = (1..=85).map(|id| id.to_string()).collect();
+    let discard = |ids: &[String]| {
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        run(&[&["dead-letters", "discard", "--queue", "OrderQueue", "--reason", "samples"], &ids[..], &place[..]]
+            .concat())
+    };
+    let mut with_a_stranger = ids[..60].to_vec();
+    with_a_stranger[50] = "77777".into();
+    let refused = String::from_utf8(discard(&with_a_stranger).stderr).unwrap();
+    let line = refused.lines().last().unwrap();
+    assert!(line.contains("no dead letter 77777") && line.contains("40 named before were dealt with"), "{line}");
+    let done = String::from_utf8(discard(&ids[40..]).stdout).unwrap();
+    assert_eq!(done, "Discarded 45 dead letters of OrderQueue.\n");
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_one_line() {
     let folder = shop_with_dead_letters();
     let server = Server::start(folder.path(), &[]);
