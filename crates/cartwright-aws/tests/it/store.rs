@@ -65,7 +65,10 @@ async fn events_and_messages_lie_in_the_outbox_of_their_commit_until_their_time_
     let (sent, message) = outbox().await;
     assert_eq!(sent["PK"].as_s().unwrap(), &format!("OUTBOX#{}", event.id));
     assert_eq!(sent["e"].as_s().unwrap(), &serde_json::to_string(&event).unwrap());
-    assert_eq!((message["q"].as_s().unwrap().as_str(), message["e"].as_s().unwrap().as_str()), ("StockQueue", "any text"));
+    assert_eq!(
+        (message["q"].as_s().unwrap().as_str(), message["e"].as_s().unwrap().as_str()),
+        ("StockQueue", "any text")
+    );
     let kept_s = sent["ttl"].as_n().unwrap().parse::<i64>().unwrap() - SystemClock.now().as_second();
     assert!((6 * 24 * 3600..=7 * 24 * 3600).contains(&kept_s), "{kept_s}");
 
