@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cartwright::events::{Envelope, Queue, queues_of};
-use cartwright::local::SystemClock;
 use cartwright::local::sqlite::{self, FILE_NAME, SqliteStore};
 use cartwright::store::{Batch, Expect, Key, Store, Table, Write};
+use cartwright::system::SystemClock;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde::Serialize;

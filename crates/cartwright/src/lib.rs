@@ -5,12 +5,15 @@
 //! `http.rs`, the classic paths in `classic.rs`, consumed events in `events.rs`, keys in `store.rs`.
 
 pub mod api;
+pub mod attempt;
 pub mod events;
 pub mod queues;
 
 pub mod app;
+pub mod cards;
 pub mod config;
 pub mod error;
+pub mod system;
 pub mod values;
 
 pub mod store;

@@ -22,13 +22,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::client::Client;
 use super::sqlite::{FILE_NAME, SqliteStore};
-use super::{SystemClock, SystemIds};
 use crate::api;
 use crate::app::App;
 use crate::config::Config;
 use crate::queues::MAX_AT_ONCE;
 use crate::queues::ops::Taken;
 use crate::rest::Door;
+use crate::system::{SystemClock, SystemIds};
 
 /// Longest reason in a line of the list; `show` has all of it.
 const MAX_REASON_CHARS: usize = 100;

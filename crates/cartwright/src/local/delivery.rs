@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 
 use super::sqlite::{Received, SqliteStore};
 use crate::app::App;
-use crate::error::{Error, Fate, Kind, Result};
-use crate::events::{Queue, handle};
-use crate::rest::panic_text;
+use crate::attempt::{FIRST_PAUSE, MAX_PAUSE, MAX_RECEIVES, attempt, is_dead, pause_after};
+use crate::error::Result;
+use crate::events::Queue;
 
 /// How messages are delivered.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +33,12 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// A message that keeps failing is dead after about a minute and a half: long enough for a restart or a full disk,
-    /// short enough to be noticed.
     fn default() -> Self {
         Settings {
             visibility_timeout: Duration::from_secs(30),
-            max_receives: 6,
-            first_pause: Duration::from_millis(500),
-            max_pause: Duration::from_secs(60),
+            max_receives: MAX_RECEIVES,
+            first_pause: FIRST_PAUSE,
+            max_pause: MAX_PAUSE,
             concurrency: 16,
         }
     }
@@ -144,52 +142,23 @@ impl Delivery {
     }
 
     async fn run_handler(&self, received: &Received) -> Result<()> {
-        let envelope = received.envelope.clone().map_err(|why| {
-            Error::new(Kind::Unprocessable, "unreadable_message", format!("The message is unreadable: {why}"))
-        })?;
-        let (app, queue) = (self.app.clone(), received.queue);
-        let mut handler = tokio::spawn(async move { handle(&app, queue, &envelope).await });
-        match tokio::time::timeout(self.settings.visibility_timeout, &mut handler).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(join)) => {
-                let why = join
-                    .try_into_panic()
-                    .map_or_else(|_| "was cancelled".to_owned(), |panic| panic_text(&*panic).to_owned());
-                Err(Error::internal(format!("the handler panicked: {why}")))
-            }
-            Err(_) => {
-                handler.abort();
-                Err(Error::new(
-                    Kind::Unavailable,
-                    "handler_timeout",
-                    "The handler took longer than the visibility timeout.",
-                ))
-            }
-        }
+        attempt(&self.app, received.queue, received.envelope.clone(), self.settings.visibility_timeout).await
     }
 
     async fn note(&self, received: &Received, outcome: &Result<()>) -> Result<()> {
         let Err(error) = outcome else { return self.store.delete_message(received).await };
         let (queue, seq, receives) = (received.queue.name(), received.seq, received.receives + 1);
-        if error.kind().fate() == Fate::DeadLetter || receives >= self.settings.max_receives {
+        if is_dead(error, receives, self.settings.max_receives) {
             self.store.bury_message(received, error.to_string()).await?;
             tracing::error!(queue, seq, receives, %error, "a message is dead");
         } else {
-            let pause = self.pause_after(receives);
+            let Settings { first_pause, max_pause, .. } = self.settings;
+            let pause = pause_after(receives, first_pause, max_pause, self.app.ids.random());
             let due_at_ms = self.now_ms() + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
             self.store.retry_message(received, due_at_ms).await?;
             tracing::warn!(queue, seq, receives, %error, ?pause, "a message failed; it will be received again");
         }
         Ok(())
-    }
-
-    /// Exponential back-off with jitter: between half of the pause and all of it, so that messages that failed together
-    /// do not come back together.
-    fn pause_after(&self, receives: u32) -> Duration {
-        let factor = 4_u32.saturating_pow(receives.saturating_sub(1));
-        let ceiling = self.settings.first_pause.saturating_mul(factor).min(self.settings.max_pause);
-        let half_ms = u64::try_from(ceiling.as_millis() / 2).unwrap_or(u64::MAX);
-        Duration::from_millis(half_ms + self.app.ids.random() % (half_ms + 1))
     }
 
     /// Processes everything that is due, one message at a time, until nothing is. Returns how many handlers ran. For

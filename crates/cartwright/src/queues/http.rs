@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -131,10 +132,7 @@ async fn view(app: &App, queue: Queue) -> Result<QueueView> {
 }
 
 pub(crate) async fn list_queues(app: App) -> Result<Reply<200, QueueList>> {
-    let mut items = Vec::with_capacity(Queue::ALL.len());
-    for queue in Queue::ALL {
-        items.push(view(&app, queue).await?);
-    }
+    let items = try_join_all(Queue::ALL.map(|queue| view(&app, queue))).await?;
     Ok(Reply::new(QueueList { items }))
 }
 

@@ -22,6 +22,8 @@ use crate::values::Text;
 /// Most dead letters that one request may name. All of them or none are taken, and on DynamoDB each that is put back is two
 /// items of a transaction, which holds a hundred.
 pub const MAX_AT_ONCE: usize = 40;
+/// Messages of one page of dead letters, together: what DynamoDB puts into one. A page has at least one, however large.
+pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 /// Longest id of a dead letter.
 const MAX_ID_CHARS: usize = 80;
 
@@ -129,8 +131,8 @@ pub enum Which {
     UpTo(DeadLetterId),
 }
 
-/// Makes the event that tells what was done, once it is known to which dead letters.
-pub type Audit = Box<dyn FnOnce(&[DeadLetterId]) -> Envelope + Send>;
+/// Makes the event that tells what was done, once it is known to which dead letters; again when the transaction lost a race.
+pub type Audit = Box<dyn Fn(&[DeadLetterId]) -> Envelope + Send + Sync>;
 
 /// Events: dead letters were put back into their queue, or removed for good.
 #[derive(Debug, Clone, Serialize, Deserialize)]

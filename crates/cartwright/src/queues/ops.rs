@@ -138,7 +138,7 @@ async fn take_some(app: &App, queue: Queue, action: Action, which: Which, reason
     let (author, reason_kept) = (app.clone(), reason.clone());
     let audit = move |ids: &[DeadLetterId]| {
         let ids = ids.iter().map(ToString::to_string).collect();
-        let taken = DeadLettersTaken { queue: queue.name().to_owned(), ids, reason: reason_kept };
+        let taken = DeadLettersTaken { queue: queue.name().to_owned(), ids, reason: reason_kept.clone() };
         author.envelope(&match action {
             Action::Redrive => Event::DeadLettersRedriven(taken),
             Action::Discard => Event::DeadLettersDiscarded(taken),

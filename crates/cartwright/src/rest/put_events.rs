@@ -6,9 +6,6 @@
 //!
 //! What a payment card tells is taken out of an event before it is stored.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -16,15 +13,15 @@ use http::{HeaderName, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::RequestId;
 use crate::app::App;
+use crate::cards::without_cards;
 use crate::error::{Error, Kind, Result};
 use crate::events::{BUS, Envelope, queues_of};
 use crate::store::{Batch, CommitError, MAX_EVENT_BYTES, Table};
-use crate::values::CardLast4;
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -225,64 +222,9 @@ fn time_of(json: &RawValue) -> Option<Timestamp> {
     Timestamp::from_duration(if negative { -after } else { after }).ok()
 }
 
-type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
-
-/// A detail without what it tells of payment cards, at any depth: a member with "card" in its name is taken out, and where
-/// it was a card's number or its last four digits, `cardLast4` is put in its place. Others keep their exact text.
-///
-/// # Errors
-/// When it is not JSON.
-fn without_cards(detail: &str) -> serde_json::Result<Box<RawValue>> {
-    let text = detail.trim();
-    if text.starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(text)?;
-        let items = items.into_iter().map(|item| without_cards(item.get()));
-        return to_raw_value(&items.collect::<serde_json::Result<Vec<_>>>()?);
-    }
-    if !text.starts_with('{') {
-        return RawValue::from_string(text.to_owned());
-    }
-    let members: Members<'_> = serde_json::from_str(text)?;
-    let (mut kept, mut tail) = (BTreeMap::new(), None);
-    for (name, value) in members {
-        if name.to_ascii_lowercase().contains("card") {
-            tail = tail.or(last_four(value));
-        } else {
-            kept.insert(name, without_cards(value.get())?);
-        }
-    }
-    if let Some(tail) = tail {
-        kept.insert("cardLast4".into(), to_raw_value(&tail)?);
-    }
-    to_raw_value(&kept)
-}
-
-/// What may be kept of a card: its last four digits.
-fn last_four(value: &RawValue) -> Option<CardLast4> {
-    let text = serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned());
-    CardLast4::of_card(&text).or_else(|| CardLast4::try_from(text).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cards_are_taken_out_at_any_depth_and_the_rest_stays_exact() {
-        let without = |detail: &str| without_cards(detail).unwrap().get().to_owned();
-        assert_eq!(
-            without(r#"{"price":950.40,"cardInfo":"5554 4433-2222 1111","n":12345678901234567890123}"#),
-            r#"{"cardLast4":"1111","n":12345678901234567890123,"price":950.40}"#
-        );
-        assert_eq!(without(r#"{"c\u0061rdInfo":5554443322221111}"#), r#"{"cardLast4":"1111"}"#);
-        assert_eq!(without(r#"{"cardInfo":"5554443322221111","cardInfo":"x"}"#), "{}");
-        assert_eq!(without(r#"{"cardLast4":"1111"}"#), r#"{"cardLast4":"1111"}"#);
-        assert_eq!(without(r#"{"cardLast4":"5554443322221111"}"#), r#"{"cardLast4":"1111"}"#);
-        assert_eq!(
-            without(r#"{"a":[{"credit_card":{"number":"5554443322221111"}}],"b":{"CardInfo":"5554443322221111"}}"#),
-            r#"{"a":[{}],"b":{"cardLast4":"1111"}}"#
-        );
-    }
 
     #[test]
     fn times_are_texts_or_seconds() {

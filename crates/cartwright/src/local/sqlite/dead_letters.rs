@@ -13,10 +13,10 @@ use super::queues::Queues;
 use super::writer::Command;
 use crate::error::{Error, Result};
 use crate::events::Queue;
-use crate::queues::{Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, QueueAdmin, Statistics, Which};
+use crate::queues::{
+    Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, MAX_PAGE_BYTES, QueueAdmin, Statistics, Which,
+};
 
-/// Messages of one page, together: what DynamoDB puts into one. A page has at least one, however large.
-const MAX_PAGE_BYTES: usize = 1024 * 1024;
 /// Most dead letters that are redriven or discarded in one transaction. More would make commits that come meanwhile wait.
 const MAX_IN_ONE_TRANSACTION: usize = 1_000;
 

@@ -1,0 +1,62 @@
+//! One attempt at a message, and what becomes of it: the same wherever messages are delivered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::error::{Error, Fate, Kind, Result};
+use crate::events::{Envelope, Queue, handle};
+use crate::rest::panic_text;
+
+/// Receives after which a message is dead.
+pub const MAX_RECEIVES: u32 = 6;
+/// Pause after the first receive in vain; four times as long after each further one.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Longest pause. All of them come to one to two minutes: long enough for a restart or a full disk, short enough to be
+/// noticed.
+pub const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Has the consumer of `queue` process a message, or what is wrong with it when it is none. A consumer that panics, or
+/// takes longer than `time_limit`, has failed; it is cut off where it waits.
+///
+/// # Errors
+/// `unreadable_message`, which cannot be mended by trying again; `handler_timeout`; those of [`handle`].
+pub async fn attempt(
+    app: &App,
+    queue: Queue,
+    message: Result<Arc<Envelope>, String>,
+    time_limit: Duration,
+) -> Result<()> {
+    let envelope = message.map_err(|why| {
+        Error::new(Kind::Unprocessable, "unreadable_message", format!("The message is unreadable: {why}"))
+    })?;
+    let app = app.clone();
+    let mut handler = tokio::spawn(async move { handle(&app, queue, &envelope).await });
+    match tokio::time::timeout(time_limit, &mut handler).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(join)) => {
+            let why = join
+                .try_into_panic()
+                .map_or_else(|_| "was cancelled".to_owned(), |panic| panic_text(&*panic).to_owned());
+            Err(Error::internal(format!("the handler panicked: {why}")))
+        }
+        Err(_) => {
+            handler.abort();
+            Err(Error::new(Kind::Unavailable, "handler_timeout", "The handler took longer than it may."))
+        }
+    }
+}
+
+/// Whether a message is dead that failed with `error` after so many receives, this one included.
+pub fn is_dead(error: &Error, receives: u32, max_receives: u32) -> bool {
+    error.kind().fate() == Fate::DeadLetter || receives >= max_receives
+}
+
+/// How long a message that failed waits, after so many receives: between half of a pause that grows and all of it, so that
+/// messages that failed together do not come back together.
+pub fn pause_after(receives: u32, first_pause: Duration, max_pause: Duration, random: u64) -> Duration {
+    let factor = 4_u32.saturating_pow(receives.saturating_sub(1));
+    let ceiling = first_pause.saturating_mul(factor).min(max_pause);
+    let half_ms = u64::try_from(ceiling.as_millis() / 2).unwrap_or(u64::MAX);
+    Duration::from_millis(half_ms + random % (half_ms + 1))
+}
