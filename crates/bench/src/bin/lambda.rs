@@ -137,6 +137,7 @@ fn measure(mut program: Command) -> Outcome<Figures> {
         ("AWS_LAMBDA_LOG_STREAM_NAME", "none"),
         ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true"),
         ("AWS_REGION", "eu-central-1"),
+        ("AWS_DEFAULT_REGION", "eu-central-1"),
         ("AWS_ACCESS_KEY_ID", "none"),
         ("AWS_SECRET_ACCESS_KEY", "none"),
         ("CARTWRIGHT_LOG", "warn"),
