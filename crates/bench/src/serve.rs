@@ -13,7 +13,7 @@ use cartwright::app::App;
 use cartwright::config::Config;
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::sqlite::SqliteStore;
-use cartwright::local::{SystemClock, SystemIds, server};
+use cartwright::local::{LogNotifier, SystemClock, SystemIds, server};
 use cartwright::{api, catalog};
 use http::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
@@ -38,7 +38,8 @@ pub(crate) async fn shop(folder: &Path) -> Result<()> {
     tracing_subscriber::registry().with(format).with(Targets::new().with_default(LevelFilter::WARN)).init();
     let clock = Arc::new(SystemClock);
     let store = SqliteStore::open(folder, clock.clone())?;
-    let app = App::new(store.clone(), store.clone(), clock, Arc::new(SystemIds), Config::default());
+    let app =
+        App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), Config::default());
     catalog::ops::pin_currency(&app).await?;
     let _delivery = Delivery::new(app.clone(), store, Settings::default()).start();
     let listener = listen().await?;

@@ -22,7 +22,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::client::Client;
 use super::sqlite::{FILE_NAME, SqliteStore};
-use super::{SystemClock, SystemIds};
+use super::{LogNotifier, SystemClock, SystemIds};
 use crate::api;
 use crate::app::App;
 use crate::config::Config;
@@ -147,7 +147,14 @@ impl Shop {
         tracing_subscriber::registry().with(format).with(levels).init();
         let clock = Arc::new(SystemClock);
         let store = SqliteStore::open(&folder, clock.clone())?;
-        let app = App::new(store.clone(), store.clone(), clock, Arc::new(SystemIds), Config::default());
+        let app = App::new(
+            store.clone(),
+            store.clone(),
+            Arc::new(LogNotifier),
+            clock,
+            Arc::new(SystemIds),
+            Config::default(),
+        );
         Ok(Shop::Folder { door: api::door(&app), store })
     }
 

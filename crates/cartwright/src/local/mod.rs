@@ -1,8 +1,10 @@
-//! The one-binary runtime: the store on SQLite, the delivery of its queues, the HTTP server, the machine's clock.
+//! The one-binary runtime: the store on SQLite, the delivery of its queues, the HTTP server, the machine's clock,
+//! and a log in place of the channels that reach people.
 
 pub mod client;
 pub mod dead_letters;
 pub mod delivery;
+mod notifier;
 mod seed;
 pub mod server;
 pub mod sqlite;
@@ -11,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::app::{Clock, Ids};
 
+pub use notifier::LogNotifier;
 pub use seed::{DEMO_PRODUCTS, seed};
 
 /// The machine's clock, to the microsecond: more digits only make answers longer.

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::store::{self, IndexEntry};
-use super::{Failure, Order, Status, TimelineEntry};
+use super::{Failure, Notified, Order, Status, TimelineEntry};
 use crate::app::App;
 use crate::basket::{self, Contact};
 use crate::customers::{self, Customer, CustomerErased};
 use crate::error::{Error, Kind, Result};
 use crate::events::Envelope;
+use crate::notifications::Notification;
 use crate::rest::{IfMatch, List, Listing};
 use crate::store::{Batch, Change, Cursor, Doc, Expect, MAX_PAGE, Once, Table, list_merged, transact};
 use crate::values::{Money, OrderId, Quantity, Username};
@@ -80,6 +81,14 @@ pub async fn get_order(app: &App, id: &OrderId) -> Result<VersionedOrder> {
     let Some(checkout) = basket::find_checkout(app, id).await? else { return Err(no_such_order()) };
     let order = Order::place(id.clone(), checkout.basket, checkout.at, app.config.currency)?;
     Ok(VersionedOrder { order: Arc::new(order), version: 0 })
+}
+
+/// Whose order it is now, if it is there: of an erased customer, their alias.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_customer_of(app: &App, id: &OrderId) -> Result<Option<Username>> {
+    store::find_customer_of(&*app.store, id).await
 }
 
 /// Which orders to list.
@@ -281,6 +290,33 @@ pub async fn record_failure(app: &App, id: &OrderId, queue: &str, event: &Envelo
     if let Err(error) = noted {
         tracing::warn!(order = id.as_str(), %error, "a failed attempt could not be noted in the order's timeline");
     }
+}
+
+/// Whether the timeline of an order says that this notification was sent.
+///
+/// # Errors
+/// Those of the store.
+pub async fn was_notified(app: &App, id: &OrderId, notification: &Notification) -> Result<bool> {
+    let key = store::notification_key(id, notification.id, notification.audience);
+    Ok(app.store.get(&key).await?.is_some())
+}
+
+/// Notes in the timeline of an order that a notification was sent because of `event`, once, however often it is noted.
+///
+/// # Errors
+/// Those of the store.
+pub async fn note_notification(app: &App, id: &OrderId, event: &Envelope, sent: &Notification) -> Result<()> {
+    let notified = Notified { audience: sent.audience, subject: sent.subject.clone() };
+    let entry = TimelineEntry { at: app.clock.now(), notification: Some(notified), ..TimelineEntry::of(event, None) };
+    transact(app, &Once::unkeyed(), Table::Ordering, || async {
+        let mut batch = Batch::new(Table::Ordering);
+        if !was_notified(app, id, sent).await? {
+            let key = store::notification_key(id, sent.id, sent.audience);
+            batch.put(key, Expect::Absent, &entry)?;
+        }
+        Ok(Change { batch, result: () })
+    })
+    .await
 }
 
 /// Places an order that was agreed elsewhere, for a customer there is.

@@ -8,6 +8,8 @@ mod checkout;
 mod customers;
 mod delivery;
 mod faults;
+mod notifications;
+mod notifier;
 mod operations;
 mod ordering;
 mod process;
