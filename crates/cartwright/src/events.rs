@@ -206,7 +206,9 @@ pub fn queues_of(source: &str, detail_type: &str) -> &'static [Queue] {
 }
 
 /// Processes one message of `queue`. Called at least once a message, possibly many times and in any order. A failure is
-/// also noted in the timeline of the order the message is about, unless it is the store that cannot take notes.
+/// also noted in the timeline of the order the message is about, unless it is the store that cannot take notes. A message
+/// that failed and carries data of a customer who was erased goes back without them, and counts as processed: whatever
+/// becomes of it, no dead letter has them.
 ///
 /// # Errors
 /// Whatever the consumer returns; [`Kind::fate`] of it decides whether the message is received again.
@@ -218,6 +220,9 @@ pub async fn handle(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         && let Ok(AboutOrder { order_id: Some(order) }) = serde_json::from_str(message.detail.get())
     {
         ordering::record_failure(&app, &order, queue.name(), message, &error).await;
+    }
+    if queue == Queue::OrderQueue && ordering::put_back_anonymous(&app, message).await? {
+        return Ok(());
     }
     Err(error)
 }

@@ -21,7 +21,7 @@ use crate::events::{Envelope, Event};
 use crate::notifications::Audience;
 use crate::values::{CardLast4, Money, OrderId, Quantity, Username};
 
-pub use events::{on_checkout_basket, on_customer_erased, on_stock_rejected, on_stock_reserved};
+pub use events::{on_checkout_basket, on_customer_erased, on_stock_rejected, on_stock_reserved, put_back_anonymous};
 pub use ops::{all_orders_of, find_customer_of, note_notification, record_failure, was_notified};
 
 /// One entry of an order's timeline: an event, a notification that was sent because of one, or an attempt to process one
@@ -197,7 +197,7 @@ pub struct Order {
     pub item_count: u32,
     /// The sum of price × quantity over the lines.
     pub total: Money,
-    /// Whom to send it to.
+    /// Whom to send it to. Empty while its checkout is still on its way.
     pub contact: Contact,
     /// The way of payment the buyer chose; its meaning is the shop's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -34,8 +34,9 @@ impl VersionedOrder {
 }
 
 impl VersionedOrder {
-    fn without_contact(mut self) -> Self {
-        Arc::make_mut(&mut self.order).contact = Contact::default();
+    fn without_personal_data(mut self) -> Self {
+        let order = Arc::make_mut(&mut self.order);
+        (order.contact, order.card_last4) = (Contact::default(), None);
         self
     }
 }
@@ -69,7 +70,7 @@ pub(super) fn note(batch: &mut Batch, order: &OrderId, event: &Envelope, status:
 }
 
 /// One order. A checkout that was accepted a moment ago and whose order is not written yet is shown as the order it will
-/// be, so that the id a buyer was given is never unknown.
+/// be, so that the id a buyer was given is never unknown; without contact and card, which are not kept with the checkout.
 ///
 /// # Errors
 /// `order_not_found`.
@@ -228,8 +229,8 @@ pub async fn transition(
         let message = "The checkout of this order is still being processed; try again in a moment.";
         return Err(Error::new(Kind::Unavailable, "order_not_ready", message));
     }
-    let (customer, contact) = (before.order.customer.clone(), before.order.contact.clone());
-    // The answer that is kept for an Idempotency-Key is without the address: personal data lies with the order only.
+    let customer = before.order.customer.clone();
+    // The answer that is kept for an Idempotency-Key is without contact and card: personal data lies with the order only.
     let mut moved = transact(app, once, Table::Ordering, || async {
         let (order, version) = store::find_order(&*app.store, &customer, id).await?.ok_or_else(no_such_order)?;
         let before = VersionedOrder { order, version };
@@ -241,14 +242,15 @@ pub async fn transition(
         }
         let mut batch = Batch::new(Table::Ordering);
         let Some(after) = before.order.advance(to, app.clock.now())? else {
-            return Ok(Change { batch, result: before.without_contact() });
+            return Ok(Change { batch, result: before.without_personal_data() });
         };
         write(app, &mut batch, &after, before.order.status, version)?;
         let after = VersionedOrder { order: Arc::new(after), version: version + 1 };
-        Ok(Change { batch, result: after.without_contact() })
+        Ok(Change { batch, result: after.without_personal_data() })
     })
     .await?;
-    Arc::make_mut(&mut moved.order).contact = contact;
+    let order = Arc::make_mut(&mut moved.order);
+    (order.contact, order.card_last4) = (before.order.contact.clone(), before.order.card_last4.clone());
     Ok(moved)
 }
 

@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 use crate::events::{Envelope, Queue};
 use crate::values::Text;
 
+pub use ops::replace_dead_letters;
+
 /// Most dead letters that are redriven or discarded in one transaction, and so most ids of one request. More would make
 /// commits that come meanwhile wait.
 pub const MAX_AT_ONCE: usize = 1_000;
@@ -109,7 +111,8 @@ pub enum Which {
     UpTo(DeadLetterId),
 }
 
-/// Makes the event that tells what was done, once it is known to which dead letters.
+/// Makes the event of the transaction, once it is known which dead letters it is about: the one that tells what was done,
+/// or the message that takes the place of one.
 pub type Audit = Box<dyn FnOnce(&[DeadLetterId]) -> Envelope + Send>;
 
 /// Events: dead letters were put back into their queue, or removed for good.

@@ -7,6 +7,7 @@ mod catalog;
 mod checkout;
 mod customers;
 mod delivery;
+mod erasure;
 mod faults;
 mod notifications;
 mod notifier;
