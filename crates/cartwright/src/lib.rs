@@ -14,6 +14,7 @@ pub mod error;
 pub mod values;
 
 pub mod store;
+pub mod transfer;
 
 pub mod basket;
 pub mod catalog;

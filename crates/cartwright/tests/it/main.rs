@@ -18,3 +18,4 @@ mod rest;
 mod shop;
 mod store_sqlite;
 mod tidy;
+mod transfer;
