@@ -21,7 +21,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::client::Client;
-use super::sqlite::{FILE_NAME, SqliteStore};
+use super::sqlite::{FILE_NAME, OpenError, SqliteStore};
 use super::{SystemClock, SystemIds};
 use crate::api;
 use crate::app::App;
@@ -138,7 +138,7 @@ enum Shop {
 impl Shop {
     fn open(folder: PathBuf) -> Result<Shop, AnyError> {
         if !folder.join(FILE_NAME).is_file() {
-            return Err(format!("there is no shop in {}: no {FILE_NAME}", folder.display()).into());
+            return Err(OpenError::NoShop { folder }.into());
         }
         // There is no server whose log would have it.
         let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

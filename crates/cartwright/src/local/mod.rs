@@ -1,8 +1,12 @@
 //! The one-binary runtime: the store on SQLite, the delivery of its queues, the HTTP server, the machine's clock.
 
+pub mod backup;
 pub mod client;
 pub mod dead_letters;
 pub mod delivery;
+pub mod export;
+mod files;
+pub mod restore;
 mod seed;
 pub mod server;
 pub mod sqlite;
