@@ -21,6 +21,7 @@ pub mod store;
 pub mod basket;
 pub mod catalog;
 pub mod customers;
+pub mod notifications;
 pub mod operations;
 pub mod ordering;
 pub mod purchases;

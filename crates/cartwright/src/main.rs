@@ -14,7 +14,7 @@ use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
-use cartwright::local::{DEMO_PRODUCTS, seed, server};
+use cartwright::local::{DEMO_PRODUCTS, LogNotifier, seed, server};
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
 use clap::{Args, Parser, Subcommand};
@@ -117,7 +117,7 @@ async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
     let clock = Arc::new(SystemClock);
     let store = SqliteStore::open(&shop.data, clock.clone())?;
     let config = Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() };
-    let app = App::new(store.clone(), store.clone(), clock, Arc::new(SystemIds), config);
+    let app = App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), config);
     catalog::ops::pin_currency(&app).await?;
     Ok((app, store))
 }

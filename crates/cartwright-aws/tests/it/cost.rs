@@ -21,9 +21,10 @@ use cartwright::app::App;
 use cartwright::config::Config;
 use cartwright::error::Result;
 use cartwright::events::{Envelope, Queue, handle, queues_of};
-use cartwright::local::{SystemClock, SystemIds};
+use cartwright::local::LogNotifier;
 use cartwright::queues::{Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, QueueAdmin, Statistics, Which};
 use cartwright::store::Table;
+use cartwright::system::{SystemClock, SystemIds};
 use http::Request;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -34,10 +35,10 @@ use crate::emulator::DynamoDb;
 /// Of each budget, how much a checkout may take before this test fails, in percent.
 const TOLERANCE_PERCENT: u64 = 110;
 /// Budgets of one checkout, with the request that fills the basket and the one that looks at the order.
-const READ_UNITS: u64 = 16;
-const WRITE_UNITS: u64 = 42;
+const READ_UNITS: u64 = 22;
+const WRITE_UNITS: u64 = 44;
 const EVENTS: u64 = 5;
-const MESSAGES: u64 = 4;
+const MESSAGES: u64 = 6;
 
 /// What was asked for.
 #[derive(Debug, Default, Clone, Copy)]
@@ -133,7 +134,14 @@ impl Shop {
         let (database, tally) = (DynamoDb::start().await, Tally::default());
         let http = Metered { inner: Builder::new().build_http(), tally: Arc::clone(&tally) };
         let store = Arc::new(database.store_over(SharedHttpClient::new(http)));
-        let app = App::new(store, Arc::new(NoQueues), Arc::new(SystemClock), Arc::new(SystemIds), Config::default());
+        let app = App::new(
+            store,
+            Arc::new(NoQueues),
+            Arc::new(LogNotifier),
+            Arc::new(SystemClock),
+            Arc::new(SystemIds),
+            Config::default(),
+        );
         Shop { database, app, tally, carried: HashSet::new(), events: 0, messages: 0 }
     }
 

@@ -10,8 +10,8 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpC
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use aws_sdk_dynamodb::{Client, Config};
 use aws_smithy_http_client::Builder;
-use cartwright::local::{SystemClock, SystemIds};
 use cartwright::store::Table;
+use cartwright::system::{SystemClock, SystemIds};
 use cartwright_aws::dynamodb::{DynamoStore, retry};
 
 /// How long a busy machine may take to start it.

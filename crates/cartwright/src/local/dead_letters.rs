@@ -20,6 +20,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::LogNotifier;
 use super::client::Client;
 use super::sqlite::{FILE_NAME, SqliteStore};
 use crate::api;
@@ -148,7 +149,14 @@ impl Shop {
         tracing_subscriber::registry().with(format).with(levels).init();
         let clock = Arc::new(SystemClock);
         let store = SqliteStore::open(&folder, clock.clone())?;
-        let app = App::new(store.clone(), store.clone(), clock, Arc::new(SystemIds), Config::default());
+        let app = App::new(
+            store.clone(),
+            store.clone(),
+            Arc::new(LogNotifier),
+            clock,
+            Arc::new(SystemIds),
+            Config::default(),
+        );
         Ok(Shop::Folder { door: api::door(&app), store })
     }
 

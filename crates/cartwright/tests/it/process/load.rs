@@ -180,6 +180,11 @@ pub(super) fn check(server: Server, folder: &Path, books: &Books, products: &[(S
     for (product, on_hand) in products {
         check_stock(&server, product, *on_hand, orders.values());
     }
+    eventually("every message is processed or dead", SETTLE_PATIENCE, || {
+        let queues = server.all("/v1/queues");
+        let left = |name: &str| queues.iter().map(|queue| queue[name].as_u64().unwrap()).sum::<u64>();
+        (left("waiting") + left("inFlight") + left("delayed") == 0).then_some(())
+    });
     server.stop();
     let file = Connection::open_with_flags(folder.join(FILE_NAME), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let count = |table: &str| file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
