@@ -1,5 +1,5 @@
 //! Tests of the AWS home: its functions over a store of the application and fakes of the services around it, its store on an
-//! emulated DynamoDB, and what a checkout costs.
+//! emulated DynamoDB, the template against the code, and what a checkout costs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
@@ -17,4 +17,5 @@ mod relay;
 mod settings;
 mod sns;
 mod store;
+mod template;
 mod worker;
