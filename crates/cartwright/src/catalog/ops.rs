@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::events::Event;
 use crate::rest::{IfMatch, List, Listing};
-use crate::store::{Adjustment, Batch, Change, Cursor, Expect, Once, Table, transact};
+use crate::store::{Adjustment, Batch, Change, Cursor, Expect, Once, Store, Table, transact};
 use crate::values::ProductId;
 
 /// Most products that are read with their stock in one go: half of what one read of many keys may name.
@@ -336,12 +336,11 @@ pub async fn pin_currency(app: &App) -> Result<()> {
     let wanted = Settings { currency: app.config.currency };
     transact(app, &Once::unkeyed(), Table::Catalog, || async {
         let mut batch = Batch::new(Table::Catalog);
-        match app.store.get(&key).await? {
+        match find_currency(&*app.store).await? {
             None => {
                 batch.put(key.clone(), Expect::Absent, &wanted)?;
             }
-            Some(doc) => {
-                let pinned = doc.parse::<Settings>()?.currency;
+            Some(pinned) => {
                 if pinned != wanted.currency {
                     let message = format!(
                         "This shop's prices are in {0}, not {1}: start it with --currency {0}, or choose another folder.",
@@ -355,6 +354,15 @@ pub async fn pin_currency(app: &App) -> Result<()> {
         Ok(Change { batch, result: () })
     })
     .await
+}
+
+/// The currency of the shop in `store`, once it was started.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_currency(store: &dyn Store) -> Result<Option<iso_currency::Currency>> {
+    let Some(doc) = store.get(&store::settings_key()).await? else { return Ok(None) };
+    Ok(Some(doc.parse::<Settings>()?.currency))
 }
 
 /// What is fixed once the shop has prices.

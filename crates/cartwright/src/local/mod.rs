@@ -5,6 +5,7 @@ pub mod dead_letters;
 pub mod delivery;
 mod seed;
 pub mod server;
+mod shop;
 pub mod sqlite;
 
 use jiff::Timestamp;
