@@ -13,6 +13,7 @@ use cartwright::app::App;
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
+use cartwright::local::import::{self, Import};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
 use cartwright::local::{DEMO_PRODUCTS, SystemClock, SystemIds, seed, server};
 use cartwright::{api, catalog};
@@ -64,6 +65,7 @@ enum Command {
         shop: Shop,
     },
     DeadLetters(DeadLetters),
+    Import(Import),
 }
 
 #[derive(Args)]
@@ -99,6 +101,10 @@ async fn main() -> ExitCode {
         Command::Serve { shop, listen, demo } => serve(shop, listen, demo).await,
         Command::Seed { shop } => seed_only(shop).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
+        Command::Import(command) => match import::run(command).await {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod dead_letters;
 pub mod delivery;
+pub mod import;
 mod seed;
 pub mod server;
 mod shop;
