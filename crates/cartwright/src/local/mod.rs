@@ -6,7 +6,7 @@ pub mod client;
 pub mod dead_letters;
 pub mod delivery;
 pub mod export;
-mod files;
+pub mod files;
 pub mod import;
 mod notifier;
 mod restore;
