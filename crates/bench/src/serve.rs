@@ -12,8 +12,8 @@ use bytes::{BufMut, BytesMut};
 use cartwright::app::App;
 use cartwright::config::Config;
 use cartwright::local::delivery::{Delivery, Settings};
-use cartwright::local::server;
 use cartwright::local::sqlite::SqliteStore;
+use cartwright::local::{LogNotifier, server};
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
 use http::header::CONTENT_TYPE;
@@ -39,7 +39,8 @@ pub(crate) async fn shop(folder: &Path) -> Result<()> {
     tracing_subscriber::registry().with(format).with(Targets::new().with_default(LevelFilter::WARN)).init();
     let clock = Arc::new(SystemClock);
     let store = SqliteStore::open(folder, clock.clone())?;
-    let app = App::new(store.clone(), store.clone(), clock, Arc::new(SystemIds), Config::default());
+    let app =
+        App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), Config::default());
     catalog::ops::pin_currency(&app).await?;
     let _delivery = Delivery::new(app.clone(), store, Settings::default()).start();
     let listener = listen().await?;

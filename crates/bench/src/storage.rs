@@ -225,9 +225,9 @@ fn check(file: &Path, shape: Shape, count: usize) -> Result<()> {
 }
 
 /// The queue the event of an [`Shape::Order`] goes to.
-const QUEUE: Queue = Queue::StockQueue;
+const QUEUE: Queue = Queue::NotificationQueue;
 const SOURCE: &str = "cartwright.ordering";
-const DETAIL_TYPE: &str = "OrderPlaced";
+const DETAIL_TYPE: &str = "OrderConfirmed";
 
 impl Shape {
     /// In words.

@@ -9,6 +9,8 @@ pub mod clients;
 pub mod logs;
 pub mod open;
 
+pub mod dynamodb;
+
 pub mod gateway;
 
 pub mod message;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use aws_types::SdkConfig;
 use cartwright::app::{App, Clock, Ids};
 use cartwright::error::{Error, Kind, Result};
+use cartwright::local::LogNotifier;
 use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
 use cartwright::system::{SystemClock, SystemIds};
 
@@ -19,7 +20,7 @@ pub fn open(settings: &Settings, config: &SdkConfig) -> App {
     let store = open_store(settings, config, Arc::clone(&ids), Arc::clone(&clock));
     let queues = Queues::new(aws_sdk_sqs::Client::new(config), settings.prefix.clone());
     let queues = AwsQueues::new(Arc::clone(&store), Arc::clone(&ids), queues);
-    App::new(store, Arc::new(queues), clock, ids, settings.config.clone())
+    App::new(store, Arc::new(queues), Arc::new(LogNotifier), clock, ids, settings.config.clone())
 }
 
 /// The store of a function.

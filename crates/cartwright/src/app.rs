@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::events::{Envelope, Event};
+use crate::notifications::Notifier;
 use crate::queues::QueueAdmin;
 use crate::store::{InFlight, Store};
 use crate::values::{OrderId, ProductId};
@@ -36,6 +37,8 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     /// The queues, for operators.
     pub queues: Arc<dyn QueueAdmin>,
+    /// Who tells customers and operators what happened.
+    pub notifier: Arc<dyn Notifier>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -67,11 +70,12 @@ impl App {
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
+        notifier: Arc<dyn Notifier>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        let ports = Arc::new(Ports { store, queues, clock, ids, config, in_flight: Arc::default() });
+        let ports = Arc::new(Ports { store, queues, notifier, clock, ids, config, in_flight: Arc::default() });
         App { ports, correlation_id: Arc::from(""), causation_id: None }
     }
 

@@ -13,6 +13,7 @@ use crate::basket::{self, CheckoutBasket};
 use crate::catalog::{self, StockLevel, StockMoved, StockRejected, StockReserved};
 use crate::customers::CustomerErased;
 use crate::error::{Error, Kind, Result};
+use crate::notifications;
 use crate::ordering::{self, OrderFact};
 use crate::purchases::{self, PurchaseRequested, PurchaseStored};
 use crate::queues::DeadLettersTaken;
@@ -92,19 +93,19 @@ events! {
     /// A basket was checked out and closed.
     CheckoutBasket(CheckoutBasket) from "com.swn.basket.checkoutbasket" => [OrderQueue];
     /// An order exists; its stock is not yet reserved.
-    OrderPlaced(OrderFact) from "cartwright.ordering" => [StockQueue];
+    OrderPlaced(OrderFact) from "cartwright.ordering" => [StockQueue, NotificationQueue];
     /// Its stock is reserved.
-    OrderConfirmed(OrderFact) from "cartwright.ordering" => [];
+    OrderConfirmed(OrderFact) from "cartwright.ordering" => [NotificationQueue];
     /// It cannot be fulfilled.
-    OrderRejected(OrderFact) from "cartwright.ordering" => [];
+    OrderRejected(OrderFact) from "cartwright.ordering" => [NotificationQueue];
     /// It is packed.
     OrderPacked(OrderFact) from "cartwright.ordering" => [];
     /// It left the house.
-    OrderShipped(OrderFact) from "cartwright.ordering" => [StockQueue];
+    OrderShipped(OrderFact) from "cartwright.ordering" => [StockQueue, NotificationQueue];
     /// It arrived.
-    OrderDelivered(OrderFact) from "cartwright.ordering" => [];
+    OrderDelivered(OrderFact) from "cartwright.ordering" => [NotificationQueue];
     /// It was called off; what was reserved for it goes back.
-    OrderCancelled(OrderFact) from "cartwright.ordering" => [StockQueue];
+    OrderCancelled(OrderFact) from "cartwright.ordering" => [StockQueue, NotificationQueue];
     /// It came back.
     OrderReturned(OrderFact) from "cartwright.ordering" => [];
     /// Every line of an order is reserved.
@@ -116,9 +117,9 @@ events! {
     /// Stock of one or more products was reserved, released, shipped, received or counted.
     StockMoved(StockMoved) from "cartwright.catalog" => [StockLedgerQueue];
     /// Nothing of a product is available any more.
-    StockDepleted(StockLevel) from "cartwright.catalog" => [];
+    StockDepleted(StockLevel) from "cartwright.catalog" => [NotificationQueue];
     /// Something of a depleted product is available again.
-    StockReplenished(StockLevel) from "cartwright.catalog" => [];
+    StockReplenished(StockLevel) from "cartwright.catalog" => [NotificationQueue];
     /// A purchase made elsewhere, a change of one or its removal was accepted.
     PurchaseRequested(PurchaseRequested) from "cartwright.purchases" => [PurchaseQueue];
     /// It was applied.
@@ -159,11 +160,13 @@ pub enum Queue {
     PurchaseQueue,
     /// Purchases: what was written is summed up.
     PurchaseSummaryQueue,
+    /// Notifications: customers and operators are told what happened.
+    NotificationQueue,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Queue; 8] = [
+    pub const ALL: [Queue; 9] = [
         Queue::OrderQueue,
         Queue::StockQueue,
         Queue::OrderStatusQueue,
@@ -172,6 +175,7 @@ impl Queue {
         Queue::BasketErasureQueue,
         Queue::PurchaseQueue,
         Queue::PurchaseSummaryQueue,
+        Queue::NotificationQueue,
     ];
 
     /// The queue's name.
@@ -185,6 +189,7 @@ impl Queue {
             Queue::BasketErasureQueue => "BasketErasureQueue",
             Queue::PurchaseQueue => "PurchaseQueue",
             Queue::PurchaseSummaryQueue => "PurchaseSummaryQueue",
+            Queue::NotificationQueue => "NotificationQueue",
         }
     }
 
@@ -201,20 +206,25 @@ pub fn queues_of(source: &str, detail_type: &str) -> &'static [Queue] {
 }
 
 /// Processes one message of `queue`. Called at least once a message, possibly many times and in any order. A failure is
-/// also noted in the timeline of the order the message is about, unless it is the store that cannot take notes.
+/// also noted in the timeline of the order the message is about, unless it is the store that cannot take notes. A message
+/// that failed and carries data of a customer who was erased goes back without them, and counts as processed: whatever
+/// becomes of it, no dead letter has them.
 ///
 /// # Errors
 /// Whatever the consumer returns; [`Kind::fate`] of it decides whether the message is received again.
 pub async fn handle(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
     let app = app.for_message(message);
-    let outcome = consume(&app, queue, message).await;
-    if let Err(error) = &outcome
-        && error.kind() != Kind::Unavailable
+    let Err(error) = consume(&app, queue, message).await else { return Ok(()) };
+    // What is unavailable to notifications is the notifier, as a rule.
+    if (error.kind() != Kind::Unavailable || queue == Queue::NotificationQueue)
         && let Ok(AboutOrder { order_id: Some(order) }) = serde_json::from_str(message.detail.get())
     {
-        ordering::record_failure(&app, &order, queue.name(), message, error).await;
+        ordering::record_failure(&app, &order, queue.name(), message, &error).await;
     }
-    outcome
+    if queue == Queue::OrderQueue && ordering::put_back_anonymous(&app, message).await? {
+        return Ok(());
+    }
+    Err(error)
 }
 
 /// What all details of events about an order have in common.
@@ -246,6 +256,18 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         }
         (Queue::PurchaseSummaryQueue, Event::PurchaseStored(stored)) => {
             purchases::on_purchase_stored(app, stored).await
+        }
+        (
+            Queue::NotificationQueue,
+            Event::OrderPlaced(order)
+            | Event::OrderConfirmed(order)
+            | Event::OrderRejected(order)
+            | Event::OrderShipped(order)
+            | Event::OrderDelivered(order)
+            | Event::OrderCancelled(order),
+        ) => notifications::on_order_moved(app, message, order).await,
+        (Queue::NotificationQueue, Event::StockDepleted(level) | Event::StockReplenished(level)) => {
+            notifications::on_stock_turned(app, message, level).await
         }
         (queue, event) => {
             let message = format!("{} has no consumer for {}.", queue.name(), event.detail_type());

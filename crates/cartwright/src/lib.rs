@@ -17,10 +17,12 @@ pub mod system;
 pub mod values;
 
 pub mod store;
+pub mod transfer;
 
 pub mod basket;
 pub mod catalog;
 pub mod customers;
+pub mod notifications;
 pub mod operations;
 pub mod ordering;
 pub mod purchases;

@@ -1,6 +1,12 @@
-//! The functions of Cartwright on AWS, over the application's own store and a fake of the services around it.
+//! Tests of the AWS home: the store on an emulated DynamoDB, with and without faults; the functions over the application's own
+//! store and a fake of the services around them.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod cost;
+mod emulator;
+mod faults;
+mod store;
 
 mod fake_aws;
 mod shop;

@@ -8,6 +8,7 @@ use cartwright::api;
 use cartwright::app::App;
 use cartwright::config::Config;
 use cartwright::error::{Error, Kind, Result};
+use cartwright::local::LogNotifier;
 use cartwright::local::sqlite::SqliteStore;
 use cartwright::rest::Door;
 use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
@@ -33,7 +34,14 @@ impl Shop {
         let sqlite = SqliteStore::open(folder.path(), Arc::new(SystemClock)).unwrap();
         let (aws, store): (_, Arc<dyn Store>) = (FakeAws::default(), Arc::new(FaultyStore(sqlite.clone())));
         let queues = AwsQueues::new(store.clone(), Arc::new(SystemIds), aws.queues());
-        let app = App::new(store, Arc::new(queues), Arc::new(SystemClock), Arc::new(SystemIds), Config::default());
+        let app = App::new(
+            store,
+            Arc::new(queues),
+            Arc::new(LogNotifier),
+            Arc::new(SystemClock),
+            Arc::new(SystemIds),
+            Config::default(),
+        );
         let door = api::door(&app);
         Shop { app, aws, sqlite, door, _folder: folder }
     }

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use iso_currency::Currency;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use crate::catalog::{Demand, Product, ProductName};
@@ -153,6 +155,36 @@ pub struct CheckoutBasket {
     /// Whom to send it to.
     #[serde(flatten)]
     pub contact: Contact,
+}
+
+impl CheckoutBasket {
+    /// The checkout without what it tells of a person, under the name `user_name`.
+    pub fn anonymous(self, user_name: &Username) -> CheckoutBasket {
+        CheckoutBasket { user_name: user_name.clone(), contact: Contact::default(), card_last4: None, ..self }
+    }
+}
+
+/// Whose checkout the detail of an event is, even if it is otherwise not what it promises; `None` when it does not say.
+pub fn buyer_of(detail: &RawValue) -> Option<Username> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Buyer {
+        user_name: Username,
+    }
+    serde_json::from_str(detail.get()).ok().map(|Buyer { user_name }| user_name)
+}
+
+/// The detail of a checkout without what it tells of a person, under the name `alias`, for the order it names or else
+/// `order_id`. Of one that is not what it promises only the alias stays: who knows where in it a person is told of.
+pub fn anonymous_detail(detail: &RawValue, alias: &Username, order_id: OrderId) -> Box<RawValue> {
+    let json = match serde_json::from_str::<CheckoutBasket>(detail.get()).map(|checkout| checkout.anonymous(alias)) {
+        Ok(checkout) => {
+            let order_id = checkout.order_id.or(Some(order_id));
+            to_raw_value(&CheckoutBasket { order_id, ..checkout })
+        }
+        Err(_) => to_raw_value(&json!({"userName": alias})),
+    };
+    json.expect("a checkout has a JSON form: its fields are strings, numbers and lists of them")
 }
 
 /// One line of a [`CheckoutBasket`].

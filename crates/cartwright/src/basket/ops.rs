@@ -247,7 +247,8 @@ pub async fn checkout(app: &App, once: &Once, user: &Username, request: Checkout
         };
         let mut batch = Batch::new(Table::Basket);
         close(app, &mut batch, &open)?;
-        let checkout = Checkout { at, basket: event.clone() };
+        // Personal data is in the event and then in the order; here, where nothing is looked for, it could not be erased.
+        let checkout = Checkout { at, basket: event.clone().anonymous(user) };
         batch.put_until(store::checkout_key(&order_id), Expect::Absent, &checkout, at + CHECKOUT_KEPT)?;
         let mut envelope = app.envelope(&Event::CheckoutBasket(event));
         envelope.time = at;

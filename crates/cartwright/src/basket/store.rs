@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! BASKETS#<shard>    <user name>   the basket; all baskets, by user name, over the shards
-//! CHECKOUT#<order>   CHECKOUT      a checkout that was accepted, for a day
+//! CHECKOUT#<order>   CHECKOUT      a checkout that was accepted, for a day; without personal data
 //! ```
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) fn checkout_key(order: &OrderId) -> Key {
 pub struct Checkout {
     /// When.
     pub at: Timestamp,
-    /// What was said in its event.
+    /// What was said in its event, but for contact and card.
     pub basket: CheckoutBasket,
 }
 

@@ -132,7 +132,9 @@ pub async fn on_stock_moved(app: &App, message: &Envelope, moved: StockMoved) ->
                 let depleted = available <= 0;
                 if announced.is_some_and(|alert| alert.depleted) != depleted {
                     let expect = docs[2].as_ref().map_or(Expect::Absent, |doc| Expect::Version(doc.version));
-                    let level = StockLevel { product_id: id, available };
+                    let found = store::find_products(&*app.store, &[id]).await?.pop().flatten();
+                    let product_name = found.map(|found| found.product.name.clone());
+                    let level = StockLevel { product_id: id, product_name, available };
                     batch.check(keys[1].clone(), Expect::Version(stock_doc.version));
                     batch.put(keys[2].clone(), expect, &Alert { depleted })?;
                     batch.emit(app.envelope(&if depleted {

@@ -271,6 +271,9 @@ pub struct StockChange {
 pub struct StockLevel {
     /// The product.
     pub product_id: ProductId,
+    /// Its name then; events of older releases do not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_name: Option<ProductName>,
     /// Pieces that may be sold now.
     pub available: i64,
 }

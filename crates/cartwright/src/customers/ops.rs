@@ -64,7 +64,8 @@ pub async fn list_customers(app: &App, list: &List) -> Result<Listing<VersionedC
     Ok(Listing { items, next: page.next.map(|sk| Cursor::new(scope, &sk)) })
 }
 
-/// Adds a customer: profile, guard of the e-mail address and index entry in one commit.
+/// Adds a customer: profile, guard of the e-mail address and index entry in one commit. A repeated request with the same
+/// `Idempotency-Key` gets the first answer, whatever became of the customer since.
 ///
 /// # Errors
 /// `transaction_canceled` (409) naming which of user name and e-mail address is taken.
@@ -75,7 +76,9 @@ pub async fn add_customer(
     email: Email,
     name: CustomerName,
 ) -> Result<VersionedCustomer> {
-    transact(app, once, Table::Ordering, || async {
+    // The answer that is kept for an Idempotency-Key is the time alone. A repeated request brings the rest itself, and
+    // personal data lies with the profile only.
+    let at = transact(app, once, Table::Ordering, || async {
         let keys = [store::profile_key(&username), store::email_guard_key(&email)];
         let docs = app.store.get_many(&keys).await?;
         taken(docs[0].is_some(), docs[1].is_some())?;
@@ -86,9 +89,10 @@ pub async fn add_customer(
         batch.put(profile, Expect::Absent, &customer)?;
         batch.put(guard, Expect::Absent, &owner)?;
         batch.put(store::index_key(&username), Expect::Anything, &owner)?;
-        Ok(Change { batch, result: VersionedCustomer { customer: Arc::new(customer), version: 1 } })
+        Ok(Change { batch, result: customer.created_at })
     })
-    .await
+    .await?;
+    Ok(VersionedCustomer { customer: Arc::new(Customer::new(username, email, name, at)), version: 1 })
 }
 
 /// Changes a customer's name or e-mail address. The old address is free from then on.

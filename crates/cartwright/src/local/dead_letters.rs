@@ -20,8 +20,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::LogNotifier;
 use super::client::Client;
-use super::sqlite::{FILE_NAME, SqliteStore};
+use super::sqlite::{FILE_NAME, OpenError, SqliteStore};
 use crate::api;
 use crate::app::App;
 use crate::config::Config;
@@ -139,7 +140,7 @@ enum Shop {
 impl Shop {
     fn open(folder: PathBuf) -> Result<Shop, AnyError> {
         if !folder.join(FILE_NAME).is_file() {
-            return Err(format!("there is no shop in {}: no {FILE_NAME}", folder.display()).into());
+            return Err(OpenError::NoShop { folder }.into());
         }
         // There is no server whose log would have it.
         let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -148,7 +149,14 @@ impl Shop {
         tracing_subscriber::registry().with(format).with(levels).init();
         let clock = Arc::new(SystemClock);
         let store = SqliteStore::open(&folder, clock.clone())?;
-        let app = App::new(store.clone(), store.clone(), clock, Arc::new(SystemIds), Config::default());
+        let app = App::new(
+            store.clone(),
+            store.clone(),
+            Arc::new(LogNotifier),
+            clock,
+            Arc::new(SystemIds),
+            Config::default(),
+        );
         Ok(Shop::Folder { door: api::door(&app), store })
     }
 

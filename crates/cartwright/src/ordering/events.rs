@@ -3,11 +3,12 @@
 
 use super::{Order, Status, ops, store};
 use crate::app::App;
-use crate::basket::CheckoutBasket;
+use crate::basket::{self, CheckoutBasket};
 use crate::catalog::{Rejection, StockRejected, StockReserved};
 use crate::customers::{self, CustomerErased};
 use crate::error::{Error, Kind, Result};
-use crate::events::Envelope;
+use crate::events::{Envelope, Queue};
+use crate::queues;
 use crate::store::{Batch, Change, Expect, Once, Table, transact};
 use crate::values::OrderId;
 
@@ -96,10 +97,40 @@ async fn settle(app: &App, message: &Envelope, id: &OrderId, to: Status, rejecti
     .await
 }
 
-/// A customer was erased: their orders stay, under another name and without their data.
+/// A customer was erased: their orders stay, under another name and without their data, and their checkouts that died are
+/// received again as if they had been placed under that name.
 ///
 /// # Errors
 /// Those of the store; all of them are worth another try.
 pub async fn on_customer_erased(app: &App, erased: CustomerErased) -> Result<()> {
-    ops::anonymise_orders(app, &erased).await
+    ops::anonymise_orders(app, &erased).await?;
+    queues::replace_dead_letters(app, Queue::OrderQueue, |message| anonymous(app, message, &erased)).await
+}
+
+/// Puts the message of a checkout back into its queue without personal data, if its customer was erased since; says
+/// whether it did. For a message that failed, so that none dies with the data of someone who is not there any more.
+///
+/// # Errors
+/// Those of the store.
+pub async fn put_back_anonymous(app: &App, message: &Envelope) -> Result<bool> {
+    let Some(username) = basket::buyer_of(&message.detail) else { return Ok(false) };
+    let Some((tombstone, _)) = customers::find_tombstone(app, &username).await? else { return Ok(false) };
+    let erased = CustomerErased { username, alias: tombstone.alias.clone(), at: tombstone.at };
+    let Some(instead) = anonymous(app, message, &erased) else { return Ok(false) };
+    let mut batch = Batch::new(Table::Ordering);
+    batch.emit(instead);
+    app.store.commit(batch).await?;
+    Ok(true)
+}
+
+/// What takes the place of the message of a checkout, if it is one of this customer's from before they were erased: a new
+/// message that comes of it, for the same order, so that whichever of the two is delivered, and how often, there is one.
+fn anonymous(app: &App, message: &Envelope, erased: &CustomerErased) -> Option<Envelope> {
+    let theirs = basket::buyer_of(&message.detail)?.key() == erased.username.key() && message.time <= erased.at;
+    theirs.then(|| Envelope {
+        id: app.new_uuid(),
+        causation_id: Some(message.id),
+        detail: basket::anonymous_detail(&message.detail, &erased.alias, order_id_of(message)),
+        ..message.clone()
+    })
 }

@@ -18,12 +18,14 @@ use crate::basket::{self, CheckoutBasket, Contact, Line};
 use crate::catalog::Rejection;
 use crate::error::{Error, Kind, Result};
 use crate::events::{Envelope, Event};
+use crate::notifications::Audience;
 use crate::values::{CardLast4, Money, OrderId, Quantity, Username};
 
-pub use events::{on_checkout_basket, on_customer_erased, on_stock_rejected, on_stock_reserved};
-pub use ops::{all_orders_of, record_failure};
+pub use events::{on_checkout_basket, on_customer_erased, on_stock_rejected, on_stock_reserved, put_back_anonymous};
+pub use ops::{all_orders_of, find_customer_of, note_notification, record_failure, was_notified};
 
-/// One entry of an order's timeline: an event, or an attempt to process one that failed.
+/// One entry of an order's timeline: an event, a notification that was sent because of one, or an attempt to process one
+/// that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineEntry {
@@ -34,7 +36,7 @@ pub struct TimelineEntry {
     pub event: String,
     /// Who emitted it.
     pub source: String,
-    /// When it happened, or when the attempt failed.
+    /// When it happened, when the notification was sent, or when the attempt failed.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The id of the request all this came of.
@@ -49,6 +51,18 @@ pub struct TimelineEntry {
     /// The queue whose consumer failed, and why, when this is a failed attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Who was told what, when this is a notification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification: Option<Notified>,
+}
+
+/// What was told of an event, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Notified {
+    /// To whom.
+    pub audience: Audience,
+    /// What, in a line.
+    pub subject: String,
 }
 
 /// Why an attempt to process an event failed.
@@ -74,6 +88,7 @@ impl TimelineEntry {
             causation_id: event.causation_id,
             status,
             failure: None,
+            notification: None,
         }
     }
 }
@@ -182,7 +197,7 @@ pub struct Order {
     pub item_count: u32,
     /// The sum of price × quantity over the lines.
     pub total: Money,
-    /// Whom to send it to.
+    /// Whom to send it to. Empty while its checkout is still on its way.
     pub contact: Contact,
     /// The way of payment the buyer chose; its meaning is the shop's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::store::{self, IndexEntry};
-use super::{Failure, Order, Status, TimelineEntry};
+use super::{Failure, Notified, Order, Status, TimelineEntry};
 use crate::app::App;
 use crate::basket::{self, Contact};
 use crate::customers::{self, Customer, CustomerErased};
 use crate::error::{Error, Kind, Result};
 use crate::events::Envelope;
+use crate::notifications::Notification;
 use crate::rest::{IfMatch, List, Listing};
 use crate::store::{Batch, Change, Cursor, Doc, Expect, MAX_PAGE, Once, Table, list_merged, transact};
 use crate::values::{Money, OrderId, Quantity, Username};
@@ -33,8 +34,9 @@ impl VersionedOrder {
 }
 
 impl VersionedOrder {
-    fn without_contact(mut self) -> Self {
-        Arc::make_mut(&mut self.order).contact = Contact::default();
+    fn without_personal_data(mut self) -> Self {
+        let order = Arc::make_mut(&mut self.order);
+        (order.contact, order.card_last4) = (Contact::default(), None);
         self
     }
 }
@@ -68,7 +70,7 @@ pub(super) fn note(batch: &mut Batch, order: &OrderId, event: &Envelope, status:
 }
 
 /// One order. A checkout that was accepted a moment ago and whose order is not written yet is shown as the order it will
-/// be, so that the id a buyer was given is never unknown.
+/// be, so that the id a buyer was given is never unknown; without contact and card, which are not kept with the checkout.
 ///
 /// # Errors
 /// `order_not_found`.
@@ -80,6 +82,14 @@ pub async fn get_order(app: &App, id: &OrderId) -> Result<VersionedOrder> {
     let Some(checkout) = basket::find_checkout(app, id).await? else { return Err(no_such_order()) };
     let order = Order::place(id.clone(), checkout.basket, checkout.at, app.config.currency)?;
     Ok(VersionedOrder { order: Arc::new(order), version: 0 })
+}
+
+/// Whose order it is now, if it is there: of an erased customer, their alias.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_customer_of(app: &App, id: &OrderId) -> Result<Option<Username>> {
+    store::find_customer_of(&*app.store, id).await
 }
 
 /// Which orders to list.
@@ -219,8 +229,8 @@ pub async fn transition(
         let message = "The checkout of this order is still being processed; try again in a moment.";
         return Err(Error::new(Kind::Unavailable, "order_not_ready", message));
     }
-    let (customer, contact) = (before.order.customer.clone(), before.order.contact.clone());
-    // The answer that is kept for an Idempotency-Key is without the address: personal data lies with the order only.
+    let customer = before.order.customer.clone();
+    // The answer that is kept for an Idempotency-Key is without contact and card: personal data lies with the order only.
     let mut moved = transact(app, once, Table::Ordering, || async {
         let (order, version) = store::find_order(&*app.store, &customer, id).await?.ok_or_else(no_such_order)?;
         let before = VersionedOrder { order, version };
@@ -232,14 +242,15 @@ pub async fn transition(
         }
         let mut batch = Batch::new(Table::Ordering);
         let Some(after) = before.order.advance(to, app.clock.now())? else {
-            return Ok(Change { batch, result: before.without_contact() });
+            return Ok(Change { batch, result: before.without_personal_data() });
         };
         write(app, &mut batch, &after, before.order.status, version)?;
         let after = VersionedOrder { order: Arc::new(after), version: version + 1 };
-        Ok(Change { batch, result: after.without_contact() })
+        Ok(Change { batch, result: after.without_personal_data() })
     })
     .await?;
-    Arc::make_mut(&mut moved.order).contact = contact;
+    let order = Arc::make_mut(&mut moved.order);
+    (order.contact, order.card_last4) = (before.order.contact.clone(), before.order.card_last4.clone());
     Ok(moved)
 }
 
@@ -281,6 +292,33 @@ pub async fn record_failure(app: &App, id: &OrderId, queue: &str, event: &Envelo
     if let Err(error) = noted {
         tracing::warn!(order = id.as_str(), %error, "a failed attempt could not be noted in the order's timeline");
     }
+}
+
+/// Whether the timeline of an order says that this notification was sent.
+///
+/// # Errors
+/// Those of the store.
+pub async fn was_notified(app: &App, id: &OrderId, notification: &Notification) -> Result<bool> {
+    let key = store::notification_key(id, notification.id, notification.audience);
+    Ok(app.store.get(&key).await?.is_some())
+}
+
+/// Notes in the timeline of an order that a notification was sent because of `event`, once, however often it is noted.
+///
+/// # Errors
+/// Those of the store.
+pub async fn note_notification(app: &App, id: &OrderId, event: &Envelope, sent: &Notification) -> Result<()> {
+    let notified = Notified { audience: sent.audience, subject: sent.subject.clone() };
+    let entry = TimelineEntry { at: app.clock.now(), notification: Some(notified), ..TimelineEntry::of(event, None) };
+    transact(app, &Once::unkeyed(), Table::Ordering, || async {
+        let mut batch = Batch::new(Table::Ordering);
+        if !was_notified(app, id, sent).await? {
+            let key = store::notification_key(id, sent.id, sent.audience);
+            batch.put(key, Expect::Absent, &entry)?;
+        }
+        Ok(Change { batch, result: () })
+    })
+    .await
 }
 
 /// Places an order that was agreed elsewhere, for a customer there is.

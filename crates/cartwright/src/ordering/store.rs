@@ -4,7 +4,9 @@
 //! CUSTOMER#<user name>  #ORDER#<order>      the order, with the others of its customer, by time
 //! ORDERS#<shard>        <order>             index: whose order it is; all orders, by time, over the shards
 //! STATUS#<name>#<shard> <order>             index: orders in a status, by time, over the shards
-//! TIMELINE#<order>      <event>[#<attempt>] what happened to the order, by time
+//! TIMELINE#<order>      <event>             what happened to the order, by time
+//!                       <event>#<audience>  who was told of it, beside it
+//!                       <attempt>#<event>   an attempt to process it that failed
 //! ```
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Order, Status};
 use crate::error::Result;
+use crate::notifications::Audience;
 use crate::store::{Key, Partition, Range, Sharded, Store, Table};
 use crate::values::{OrderId, Username};
 
@@ -24,6 +27,14 @@ pub(super) fn order_key(customer: &Username, id: &OrderId) -> Key {
 
 pub(super) fn timeline_key(order: &OrderId, event: uuid::Uuid) -> Key {
     timeline(order).partition.key(event.to_string())
+}
+
+pub(super) fn notification_key(order: &OrderId, event: uuid::Uuid, audience: Audience) -> Key {
+    let audience = match audience {
+        Audience::Customers => "CUSTOMERS",
+        Audience::Operators => "OPERATORS",
+    };
+    timeline(order).partition.key(format!("{event}#{audience}"))
 }
 
 pub(super) fn attempt_key(order: &OrderId, event: uuid::Uuid, attempt: uuid::Uuid) -> Key {

@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 use crate::events::{Envelope, Queue};
 use crate::values::Text;
 
+pub use ops::replace_dead_letters;
+
 /// Most dead letters that one request may name. All of them or none are taken, and on DynamoDB each that is put back is two
 /// items of a transaction, which holds a hundred.
 pub const MAX_AT_ONCE: usize = 40;
@@ -139,7 +141,8 @@ pub enum Which {
     UpTo(DeadLetterId),
 }
 
-/// Makes the event that tells what was done, once it is known to which dead letters; again when the transaction lost a race.
+/// Makes the event of the transaction, once it is known which dead letters it is about (again when the transaction lost a
+/// race): the one that tells what was done, or the message that takes the place of one.
 pub type Audit = Box<dyn Fn(&[DeadLetterId]) -> Envelope + Send + Sync>;
 
 /// Events: dead letters were put back into their queue, or removed for good.

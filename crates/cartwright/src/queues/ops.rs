@@ -5,9 +5,9 @@ use jiff::SignedDuration;
 use super::{Action, DeadLetter, DeadLetterId, DeadLettersTaken, Reason, Statistics, Which};
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
-use crate::events::{Event, Queue};
+use crate::events::{Envelope, Event, Queue};
 use crate::rest::{List, Listing};
-use crate::store::{Batch, Change, Cursor, Once, Table, transact};
+use crate::store::{Batch, Change, Cursor, MAX_PAGE, Once, Table, transact};
 
 /// Longest a request goes on redriving or discarding: well below the time after which it would be given up without an
 /// answer.
@@ -155,4 +155,37 @@ async fn take_some(app: &App, queue: Queue, action: Action, which: Which, reason
         }
     }
     Ok(count)
+}
+
+/// Puts another message in the place of each dead letter of `queue` for which `instead` has one: that one is received as
+/// if for the first time, and the dead letter is gone, in one transaction. The rules of the bus must send the new message
+/// to `queue`. Goes through all that are there, page by page.
+///
+/// # Errors
+/// Those of reading and writing; some may have been replaced.
+pub async fn replace_dead_letters(
+    app: &App,
+    queue: Queue,
+    instead: impl Fn(&Envelope) -> Option<Envelope>,
+) -> Result<()> {
+    let mut after: Option<DeadLetterId> = None;
+    loop {
+        let page = app.queues.list_dead_letters(queue, true, after.as_ref(), MAX_PAGE).await?;
+        for letter in &page.letters {
+            // What is no message is nobody's.
+            let Ok(message) = serde_json::from_str::<Envelope>(&letter.body) else { continue };
+            let Some(message) = instead(&message) else { continue };
+            let audit = Box::new(move |_: &[DeadLetterId]| message.clone());
+            match app.queues.take(queue, Action::Discard, Which::These(vec![letter.id.clone()]), audit).await {
+                Ok(_) => tracing::info!(queue = queue.name(), id = %letter.id, "a dead letter was replaced"),
+                // Someone dealt with it meanwhile.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        after = page.letters.last().map(|letter| letter.id.clone());
+        if !page.more || after.is_none() {
+            return Ok(());
+        }
+    }
 }

@@ -28,10 +28,10 @@ pub use update::{Change, InFlight, Once, transact};
 
 /// Most items (writes, events and messages together) in one commit: DynamoDB's limit for a transaction.
 pub const MAX_ITEMS_PER_COMMIT: usize = 100;
-/// Largest document, key included: DynamoDB's limit for an item.
-pub const MAX_ITEM_BYTES: usize = 400 * 1024;
-/// Largest sum of all documents of one commit: DynamoDB's limit for a transaction.
-pub const MAX_COMMIT_BYTES: usize = 4 * 1024 * 1024;
+/// Largest document, key included: DynamoDB's limit of 400 KB for an item, less room for what the store adds to it.
+pub const MAX_ITEM_BYTES: usize = 399 * 1024;
+/// Largest sum of all documents of one commit: DynamoDB's limit of 4 MB for a transaction, less the same room for each.
+pub const MAX_COMMIT_BYTES: usize = 4 * 1024 * 1024 - MAX_ITEMS_PER_COMMIT * 1024;
 /// Longest partition key in bytes: DynamoDB's limit.
 pub const MAX_PARTITION_KEY_BYTES: usize = 2048;
 /// Longest sort key in bytes: DynamoDB's limit.
@@ -143,6 +143,20 @@ impl Key {
     /// The key of one document.
     pub fn new(table: Table, pk: impl Into<String>, sk: impl Into<String>) -> Self {
         Key { table, pk: pk.into(), sk: sk.into() }
+    }
+
+    /// Checks the key against the limits of the port.
+    ///
+    /// # Errors
+    /// Which limit it breaks, in words.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.pk.is_empty() || self.pk.len() > MAX_PARTITION_KEY_BYTES {
+            return Err(format!("a partition key has 1 to {MAX_PARTITION_KEY_BYTES} bytes, not {}", self.pk.len()));
+        }
+        if self.sk.is_empty() || self.sk.len() > MAX_SORT_KEY_BYTES {
+            return Err(format!("a sort key has 1 to {MAX_SORT_KEY_BYTES} bytes, not {}", self.sk.len()));
+        }
+        Ok(())
     }
 }
 
@@ -384,7 +398,7 @@ impl Batch {
         let mut keys = std::collections::HashSet::with_capacity(self.writes.len());
         for write in &self.writes {
             let key = write.key();
-            validate_key(key).map_err(CommitError::Refused)?;
+            key.validate().map_err(CommitError::Refused)?;
             if key.table != self.table {
                 return refuse(format!("a commit stays in one table, {}: {key}", self.table.name()));
             }
@@ -434,17 +448,6 @@ impl Batch {
         }
         Ok(())
     }
-}
-
-/// Checks a key against the limits of the port.
-pub(crate) fn validate_key(key: &Key) -> Result<(), String> {
-    if key.pk.is_empty() || key.pk.len() > MAX_PARTITION_KEY_BYTES {
-        return Err(format!("a partition key has 1 to {MAX_PARTITION_KEY_BYTES} bytes, not {}", key.pk.len()));
-    }
-    if key.sk.is_empty() || key.sk.len() > MAX_SORT_KEY_BYTES {
-        return Err(format!("a sort key has 1 to {MAX_SORT_KEY_BYTES} bytes, not {}", key.sk.len()));
-    }
-    Ok(())
 }
 
 /// Why a commit did not happen.

@@ -120,7 +120,13 @@ async fn events_carry_the_id_of_the_request_they_came_of() {
     let headers = [("content-type", "application/json"), ("x-request-id", "checkout-7")];
     shop.send(Method::POST, "/v1/baskets/ann/checkout", &headers, "{}").await.expect(202);
     use cartwright::events::Queue;
-    for queue in [Queue::OrderQueue, Queue::StockQueue, Queue::OrderStatusQueue, Queue::StockLedgerQueue] {
+    for queue in [
+        Queue::OrderQueue,
+        Queue::StockQueue,
+        Queue::OrderStatusQueue,
+        Queue::StockLedgerQueue,
+        Queue::NotificationQueue,
+    ] {
         let received = shop.store.receive(queue, 0).await.unwrap().unwrap();
         let envelope = received.envelope.clone().unwrap();
         assert_eq!(envelope.correlation_id, "checkout-7", "{}", queue.name());

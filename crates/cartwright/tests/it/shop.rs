@@ -22,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::faults::FaultyStore;
+use crate::notifier::TestNotifier;
 
 /// A shop. Dropping it fails the test when events are left undelivered, or dead letters that were not expected.
 pub struct TestShop {
@@ -31,6 +32,7 @@ pub struct TestShop {
     pub delivery: Delivery,
     pub folder: PathBuf,
     pub faults: Arc<FaultyStore>,
+    pub notifier: Arc<TestNotifier>,
     door: Door,
     expected_dead: Mutex<BTreeSet<DeadLetterId>>,
     _temp: tempfile::TempDir,
@@ -113,11 +115,13 @@ impl TestShop {
         let clock = Arc::new(TestClock::new());
         let store = SqliteStore::open(&folder, clock.clone()).unwrap();
         let faults = Arc::new(FaultyStore::new(store.clone()));
-        let app =
-            App::new(faults.clone(), store.clone(), clock.clone(), Arc::new(TestIds::default()), Config::default());
+        let notifier = Arc::new(TestNotifier::default());
+        let ids = Arc::new(TestIds::default());
+        let app = App::new(faults.clone(), store.clone(), notifier.clone(), clock.clone(), ids, Config::default());
         let delivery = Delivery::new(app.clone(), store.clone(), settings);
         let door = api::door(&app);
-        TestShop { app, store, clock, delivery, folder, faults, door, expected_dead: Mutex::default(), _temp: temp }
+        let expected_dead = Mutex::default();
+        TestShop { app, store, clock, delivery, folder, faults, notifier, door, expected_dead, _temp: temp }
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {

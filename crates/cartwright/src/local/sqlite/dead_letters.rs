@@ -195,7 +195,7 @@ fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     })
 }
 
-fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
     let no_time = |error: jiff::Error| rusqlite::Error::FromSqlConversionFailure(at, Type::Integer, Box::new(error));
     Timestamp::from_millisecond(row.get(at)?).map_err(no_time)
 }

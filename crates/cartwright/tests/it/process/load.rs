@@ -180,12 +180,33 @@ pub(super) fn check(server: Server, folder: &Path, books: &Books, products: &[(S
     for (product, on_hand) in products {
         check_stock(&server, product, *on_hand, orders.values());
     }
+    eventually("every message is processed or dead", SETTLE_PATIENCE, || {
+        let queues = server.all("/v1/queues");
+        let left = |name: &str| queues.iter().map(|queue| queue[name].as_u64().unwrap()).sum::<u64>();
+        (left("waiting") + left("inFlight") + left("delayed") == 0).then_some(())
+    });
     server.stop();
     let file = Connection::open_with_flags(folder.join(FILE_NAME), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let count = |table: &str| file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
     assert_eq!((count("messages").unwrap(), count("dead_letters").unwrap()), (0, 0), "messages that wait, or are dead");
     let integrity: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(integrity, "ok");
+}
+
+/// Lets the server finish what it has, and checks that the stock of `products` adds up, whoever bought how much.
+pub(super) fn check_totals(server: &Server, products: &[(String, i64)]) -> usize {
+    let idle = |queue: &Value| ["waiting", "inFlight", "delayed"].iter().all(|state| queue[state] == 0);
+    eventually("the queues are empty", SETTLE_PATIENCE, || {
+        let queues = server.get("/v1/queues").expect(200);
+        queues["items"].as_array().unwrap().iter().all(idle).then_some(())
+    });
+    let orders = server.all("/v1/orders");
+    let settled = |order: &Value| matches!(order["status"].as_str(), Some("CONFIRMED" | "REJECTED"));
+    assert!(orders.iter().all(settled), "an order was left behind");
+    for (product, on_hand) in products {
+        check_stock(server, product, *on_hand, orders.iter());
+    }
+    orders.len()
 }
 
 /// The order of each customer, once every basket that was closed has become one and none is still placed.

@@ -1,0 +1,215 @@
+//! What one checkout asks of AWS, counted: requests and capacity units of DynamoDB, events, messages, invocations.
+//!
+//! The real services over the real store on an emulated DynamoDB; this test carries the events from the outbox to their
+//! consumers, one by one, so each count is the most there can be: batches only make it less. The budgets hold what
+//! `docs/aws.md` says a checkout costs.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_smithy_http_client::Builder;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use axum::body::Body;
+use cartwright::api;
+use cartwright::app::App;
+use cartwright::config::Config;
+use cartwright::error::Result;
+use cartwright::events::{Envelope, Queue, handle, queues_of};
+use cartwright::local::LogNotifier;
+use cartwright::queues::{Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, QueueAdmin, Statistics, Which};
+use cartwright::store::Table;
+use cartwright::system::{SystemClock, SystemIds};
+use http::Request;
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::emulator::DynamoDb;
+
+/// Of each budget, how much a checkout may take before this test fails, in percent.
+const TOLERANCE_PERCENT: u64 = 110;
+/// Budgets of one checkout, with the request that fills the basket and the one that looks at the order.
+const READ_UNITS: u64 = 22;
+const WRITE_UNITS: u64 = 44;
+const EVENTS: u64 = 5;
+const MESSAGES: u64 = 6;
+
+/// What was asked for.
+#[derive(Debug, Default, Clone, Copy)]
+struct Usage {
+    requests: u64,
+    units: u64,
+}
+
+type Tally = Arc<Mutex<BTreeMap<String, Usage>>>;
+
+/// A client that lets DynamoDB tell what each request consumed, and adds it up by operation.
+#[derive(Debug)]
+struct Metered {
+    inner: SharedHttpClient,
+    tally: Tally,
+}
+
+impl HttpClient for Metered {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(MeteredConnector { inner, tally: Arc::clone(&self.tally) })
+    }
+}
+
+#[derive(Debug)]
+struct MeteredConnector {
+    inner: SharedHttpConnector,
+    tally: Tally,
+}
+
+impl HttpConnector for MeteredConnector {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let mut body: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        body["ReturnConsumedCapacity"] = "TOTAL".into();
+        let body = body.to_string();
+        request.headers_mut().insert("content-length", body.len().to_string());
+        *request.body_mut() = SdkBody::from(body);
+        let (answer, tally) = (self.inner.call(request), Arc::clone(&self.tally));
+        HttpConnectorFuture::new(async move {
+            let mut answer = answer.await?;
+            let bytes = answer.take_body().collect().await.unwrap().to_bytes();
+            let body: Value = serde_json::from_slice(&bytes).unwrap();
+            let consumed = &body["ConsumedCapacity"];
+            let per_table = consumed.as_array().cloned().unwrap_or_else(|| vec![consumed.clone()]);
+            // Whole numbers: only reads that may be stale cost a half.
+            let units = per_table.iter().filter_map(|table| table["CapacityUnits"].as_f64()).map(|units| units as u64);
+            let units: u64 = units.sum();
+            let mut tally = tally.lock().unwrap();
+            let usage = tally.entry(operation).or_default();
+            *usage = Usage { requests: usage.requests + 1, units: usage.units + units };
+            drop(tally);
+            *answer.body_mut() = SdkBody::from(bytes);
+            Ok(answer)
+        })
+    }
+}
+
+/// Nobody asks about queues here.
+struct NoQueues;
+
+#[async_trait]
+impl QueueAdmin for NoQueues {
+    async fn statistics(&self, _: Queue, _: Timestamp) -> Result<Statistics> {
+        unreachable!("no operator is at work")
+    }
+
+    async fn list_dead_letters(&self, _: Queue, _: bool, _: Option<&DeadLetterId>, _: usize) -> Result<DeadLetterPage> {
+        unreachable!("no operator is at work")
+    }
+
+    async fn find_dead_letter(&self, _: Queue, _: &DeadLetterId) -> Result<Option<DeadLetter>> {
+        unreachable!("no operator is at work")
+    }
+
+    async fn take(&self, _: Queue, _: Action, _: Which, _: Audit) -> Result<Vec<DeadLetterId>> {
+        unreachable!("no operator is at work")
+    }
+}
+
+struct Shop {
+    database: DynamoDb,
+    app: App,
+    tally: Tally,
+    carried: HashSet<String>,
+    events: u64,
+    messages: u64,
+}
+
+impl Shop {
+    async fn new() -> Shop {
+        let (database, tally) = (DynamoDb::start().await, Tally::default());
+        let http = Metered { inner: Builder::new().build_http(), tally: Arc::clone(&tally) };
+        let store = Arc::new(database.store_over(SharedHttpClient::new(http)));
+        let app = App::new(
+            store,
+            Arc::new(NoQueues),
+            Arc::new(LogNotifier),
+            Arc::new(SystemClock),
+            Arc::new(SystemIds),
+            Config::default(),
+        );
+        Shop { database, app, tally, carried: HashSet::new(), events: 0, messages: 0 }
+    }
+
+    async fn request(&self, method: &str, path: &str, body: Value) -> Value {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let answer = api::door(&self.app).answer(request.body(body).unwrap()).await;
+        assert!(answer.status().is_success(), "{method} {path}: {}", answer.status());
+        serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap_or_default()
+    }
+
+    /// Carries what is in the outboxes to its consumers, until nothing comes of it any more.
+    async fn carry(&mut self) {
+        let (client, store) = (self.database.client(Builder::new().build_http()), self.database.store());
+        loop {
+            let mut found = Vec::new();
+            for table in Table::ALL {
+                let scan = client.scan().table_name(store.table_name(table)).send().await.unwrap();
+                let events = scan.items.unwrap_or_default().into_iter().filter_map(|mut item| item.remove("e"));
+                found.extend(events.map(|event| event.as_s().unwrap().clone()));
+            }
+            found.retain(|event| self.carried.insert(event.clone()));
+            if found.is_empty() {
+                return;
+            }
+            for event in found {
+                self.events += 1;
+                let event: Envelope = serde_json::from_str(&event).unwrap();
+                for queue in queues_of(&event.source, &event.detail_type) {
+                    self.messages += 1;
+                    handle(&self.app.for_message(&event), *queue, &event).await.unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the figures, with --nocapture")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkout_stays_within_its_budget() {
+    let mut shop = Shop::new().await;
+    let product = json!({"name": "Kettle", "price": {"amount": 4_999, "currency": "USD"}, "stock": 100});
+    let product = shop.request("POST", "/v1/products", product).await["id"].as_str().unwrap().to_owned();
+    shop.carry().await;
+    shop.tally.lock().unwrap().clear();
+    (shop.events, shop.messages) = (0, 0);
+
+    shop.request("POST", "/v1/baskets/ann/items", json!({"productId": product, "quantity": 2})).await;
+    let order = shop.request("POST", "/v1/baskets/ann/checkout", json!({})).await;
+    shop.carry().await;
+    let path = format!("/v1/orders/{}", order["orderId"].as_str().or(order["id"].as_str()).unwrap());
+    assert_eq!(shop.request("GET", &path, Value::Null).await["status"], "CONFIRMED");
+
+    let tally = shop.tally.lock().unwrap().clone();
+    let is_read =
+        |operation: &str| operation.starts_with("Get") || operation.starts_with("Batch") || operation == "Query";
+    let sum = |reads: bool| tally.iter().filter(|(name, _)| is_read(name) == reads).map(|(_, usage)| usage.units).sum();
+    let (read_units, write_units): (u64, u64) = (sum(true), sum(false));
+    println!(
+        "{tally:?}\nread units {read_units}, write units {write_units}, events {}, messages {}",
+        shop.events, shop.messages
+    );
+    for (what, used, budget) in [
+        ("read units", read_units, READ_UNITS),
+        ("write units", write_units, WRITE_UNITS),
+        ("events", shop.events, EVENTS),
+        ("messages", shop.messages, MESSAGES),
+    ] {
+        assert!(used * 100 <= budget * TOLERANCE_PERCENT, "a checkout takes {used} {what}, more than {budget}");
+    }
+}

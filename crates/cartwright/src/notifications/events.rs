@@ -1,0 +1,34 @@
+//! What notifications do when an order takes a step, and when a product runs out or comes back.
+
+use super::{of_order, of_stock};
+use crate::app::App;
+use crate::catalog::StockLevel;
+use crate::error::Result;
+use crate::events::Envelope;
+use crate::ordering::{self, OrderFact};
+
+/// An order took a step: tell its customer, and note in the order's timeline that they were told. What is noted there was
+/// handed over, and is not handed over again. Whose order it is, is asked anew: the customer may have been erased since, and
+/// the name be another's.
+///
+/// # Errors
+/// Those of the [`Notifier`](super::Notifier); those of the store are worth another try.
+pub async fn on_order_moved(app: &App, message: &Envelope, mut order: OrderFact) -> Result<()> {
+    if let Some(customer) = ordering::find_customer_of(app, &order.order_id).await? {
+        order.customer = customer;
+    }
+    let notification = of_order(message, &order);
+    if ordering::was_notified(app, &order.order_id, &notification).await? {
+        return Ok(());
+    }
+    app.notifier.notify(&notification).await?;
+    ordering::note_notification(app, &order.order_id, message, &notification).await
+}
+
+/// A product ran out or came back: tell the operators.
+///
+/// # Errors
+/// Those of the [`Notifier`](super::Notifier).
+pub async fn on_stock_turned(app: &App, message: &Envelope, level: StockLevel) -> Result<()> {
+    app.notifier.notify(&of_stock(message, &level)).await
+}

@@ -1,0 +1,214 @@
+//! Notifications: customers are told how their orders go, operators which products run out and come back.
+//!
+//! An event becomes a [`Notification`] here, in a pure function, and whoever implements [`Notifier`] carries it to people.
+//! The message stays in its queue until that is done, so each notification is handed over at least once, alone: one that
+//! fails is tried again by itself. What was told about an order is in the order's timeline.
+
+mod events;
+mod notifier;
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::catalog::{ProductName, StockLevel};
+use crate::events::Envelope;
+use crate::ordering::{OrderFact, Status};
+use crate::values::{Money, OrderId, ProductId, Username};
+
+pub use events::{on_order_moved, on_stock_turned};
+pub use notifier::Notifier;
+
+/// Who is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Audience {
+    /// The customer the facts name, and whoever listens for customers.
+    Customers,
+    /// Those who run the shop.
+    Operators,
+}
+
+/// Something that happened, in words, for people. Of a customer it says the user name and nothing else: where they can be
+/// reached is for a channel to look up, when it sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notification {
+    /// The id of the event. A notification may be handed over more than once; by this a receiver drops repeats.
+    pub id: Uuid,
+    /// The event's name.
+    pub event: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The id of the request all this came of.
+    pub correlation_id: String,
+    /// Who is to be told.
+    pub audience: Audience,
+    /// One line of at most 100 printable ASCII characters, which begins with a letter: what an e-mail from SNS may have for
+    /// its subject.
+    pub subject: String,
+    /// The whole text: a sentence and, of an order, its lines.
+    pub text: String,
+    /// What the text says, for programs.
+    pub facts: Facts,
+}
+
+/// What a notification is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "about", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Facts {
+    /// An order that took a step.
+    Order {
+        /// Which.
+        order_id: OrderId,
+        /// Whose it is: of an erased customer, the alias.
+        user_name: Username,
+        /// Where it stood then.
+        status: Status,
+        /// What it comes to.
+        total: Money,
+    },
+    /// A product that ran out or came back.
+    Product {
+        /// Which.
+        product_id: ProductId,
+        /// Its name then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        product_name: Option<ProductName>,
+        /// Pieces that could be sold then.
+        available: i64,
+    },
+}
+
+/// What the customer is told of a step of their order. It goes by the status that the event tells, which may not be the
+/// present one when the event comes late.
+pub fn of_order(event: &Envelope, order: &OrderFact) -> Notification {
+    let (what, sentence) = match order.status {
+        Status::Placed => ("was received", "We have your order and are reserving what is in it."),
+        Status::Confirmed => ("is confirmed", "Everything in it is reserved for you."),
+        Status::Rejected => (
+            "cannot be fulfilled",
+            "Not everything in it can be had as ordered, so nothing was reserved. The order says what is missing.",
+        ),
+        Status::Packed => ("is packed", "It is packed and waits to be collected."),
+        Status::Shipped => ("is on its way", "It has left our house."),
+        Status::Delivered => ("was delivered", "It has arrived."),
+        Status::Cancelled => ("was cancelled", "It was called off; nothing will be sent."),
+        Status::Returned => ("came back", "It has come back to us."),
+    };
+    let mut text = format!("{sentence}\nOrder {}, {}", order.order_id, order.total);
+    for line in &order.lines {
+        let _ = write!(text, "\n{} x {}", line.quantity.get(), line.name.as_str());
+        if !line.color.as_str().is_empty() {
+            let _ = write!(text, " ({})", line.color.as_str());
+        }
+    }
+    let facts = Facts::Order {
+        order_id: order.order_id.clone(),
+        user_name: order.customer.clone(),
+        status: order.status,
+        total: order.total,
+    };
+    notification(event, Audience::Customers, format!("Order {} {what}", order.order_id), text, facts)
+}
+
+/// What operators are told of a product that ran out or came back.
+pub fn of_stock(event: &Envelope, level: &StockLevel) -> Notification {
+    let what = if level.available > 0 { "is available again" } else { "is sold out" };
+    let name = level.product_name.as_ref().map_or("A product", ProductName::as_str);
+    let text = format!("{name} {what}.\nProduct {}, {} available", level.product_id, level.available.max(0));
+    let facts = Facts::Product {
+        product_id: level.product_id,
+        product_name: level.product_name.clone(),
+        available: level.available,
+    };
+    notification(event, Audience::Operators, format!("Product {} {what}", level.product_id), text, facts)
+}
+
+fn notification(event: &Envelope, audience: Audience, subject: String, text: String, facts: Facts) -> Notification {
+    Notification {
+        id: event.id,
+        event: event.detail_type.clone(),
+        at: event.time,
+        correlation_id: event.correlation_id.clone(),
+        audience,
+        subject,
+        text,
+        facts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Event;
+
+    fn envelope(event: &Event) -> Envelope {
+        Envelope {
+            id: Uuid::nil(),
+            source: event.source().to_owned(),
+            detail_type: event.detail_type().to_owned(),
+            time: Timestamp::UNIX_EPOCH,
+            correlation_id: "req-1".into(),
+            causation_id: None,
+            detail: event.detail(),
+        }
+    }
+
+    fn order(status: Status) -> OrderFact {
+        let line = serde_json::json!({"productId": Uuid::nil(), "name": "Töpfe", "color": "Blue", "quantity": 2,
+            "unitPrice": {"amount": 150, "currency": "USD"}});
+        OrderFact {
+            order_id: OrderId::new(Timestamp::UNIX_EPOCH, [255; 12]),
+            customer: "ann".try_into().unwrap(),
+            status,
+            lines: vec![serde_json::from_value(line).unwrap()],
+            total: Money { amount: 300, currency: iso_currency::Currency::USD },
+        }
+    }
+
+    #[test]
+    fn every_step_has_words_of_its_own_and_a_subject_that_sns_takes() {
+        let statuses = [
+            Status::Placed,
+            Status::Confirmed,
+            Status::Rejected,
+            Status::Packed,
+            Status::Shipped,
+            Status::Delivered,
+            Status::Cancelled,
+            Status::Returned,
+        ];
+        let mut told: Vec<Notification> = statuses
+            .map(|status| of_order(&envelope(&Event::OrderPlaced(order(status))), &order(status)))
+            .into_iter()
+            .collect();
+        for available in [-1, 0, 1] {
+            let level = StockLevel { product_id: ProductId(Uuid::max()), product_name: None, available };
+            told.push(of_stock(&envelope(&Event::StockDepleted(level.clone())), &level));
+        }
+        for Notification { subject, .. } in &told {
+            assert!(subject.len() <= 100 && subject.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{subject}");
+        }
+        let mut subjects: Vec<&str> = told.iter().map(|notification| notification.subject.as_str()).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        assert_eq!(subjects.len(), statuses.len() + 2, "{subjects:?}");
+    }
+
+    #[test]
+    fn a_notification_says_what_and_how_much_and_no_more_of_the_customer_than_the_name() {
+        let event = envelope(&Event::OrderShipped(order(Status::Shipped)));
+        let notification = of_order(&event, &order(Status::Shipped));
+        let id = order(Status::Shipped).order_id;
+        assert_eq!(notification.subject, format!("Order {id} is on its way"));
+        assert_eq!(notification.text, format!("It has left our house.\nOrder {id}, 3.00 USD\n2 x Töpfe (Blue)"));
+        let total = serde_json::json!({"amount": 300, "currency": "USD"});
+        let facts = serde_json::json!({"about": "order", "orderId": id, "userName": "ann", "status": "SHIPPED", "total": total});
+        assert_eq!(serde_json::to_value(&notification.facts).unwrap(), facts);
+        assert_eq!((notification.event.as_str(), notification.correlation_id.as_str()), ("OrderShipped", "req-1"));
+    }
+}
