@@ -15,6 +15,7 @@ pub mod gateway;
 
 pub mod message;
 pub mod relay;
+pub mod sns;
 pub mod sqs;
 pub mod worker;
 

@@ -57,7 +57,7 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
             let door = api::door(&app);
             serve(async |request: GatewayRequest, time_left| gateway::answer(&door, request, time_left).await).await
         }
-        Role::Worker { queue, max_receives } => {
+        Role::Worker { queue, max_receives, .. } => {
             let worker = Worker::new(open(&settings, &config), queue, max_receives, sqs());
             serve(async |batch: SqsEvent, time_left| Ok(worker.process(batch, time_left).await)).await
         }

@@ -7,11 +7,13 @@ use aws_types::SdkConfig;
 use cartwright::app::{App, Clock, Ids};
 use cartwright::error::{Error, Kind, Result};
 use cartwright::local::LogNotifier;
+use cartwright::notifications::Notifier;
 use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
 use cartwright::system::{SystemClock, SystemIds};
 
 use crate::queues::AwsQueues;
-use crate::settings::Settings;
+use crate::settings::{Role, Settings};
+use crate::sns::SnsNotifier;
 use crate::sqs::Queues;
 
 /// The application of a function.
@@ -20,7 +22,17 @@ pub fn open(settings: &Settings, config: &SdkConfig) -> App {
     let store = open_store(settings, config, Arc::clone(&ids), Arc::clone(&clock));
     let queues = Queues::new(aws_sdk_sqs::Client::new(config), settings.prefix.clone());
     let queues = AwsQueues::new(Arc::clone(&store), Arc::clone(&ids), queues);
-    App::new(store, Arc::new(queues), Arc::new(LogNotifier), clock, ids, settings.config.clone())
+    App::new(store, Arc::new(queues), notifier(settings, config), clock, ids, settings.config.clone())
+}
+
+/// Only the worker of the notifications has topics, and only it notifies.
+fn notifier(settings: &Settings, config: &SdkConfig) -> Arc<dyn Notifier> {
+    match &settings.role {
+        Role::Worker { topics: Some(topics), .. } => {
+            Arc::new(SnsNotifier::new(aws_sdk_sns::Client::new(config), topics.clone()))
+        }
+        _ => Arc::new(LogNotifier),
+    }
 }
 
 /// The store of a function.

@@ -35,6 +35,8 @@ pub enum Role {
         queue: Queue,
         /// Receives after which a message is dead: as often as SQS hands it out.
         max_receives: u32,
+        /// Where it publishes notifications, if that is its work.
+        topics: Option<Topics>,
     },
     /// Puts committed events on the bus.
     Relay {
@@ -43,6 +45,15 @@ pub enum Role {
     },
     /// Records what arrives in the dead-letter queues.
     DeadLetters,
+}
+
+/// The topics of notifications, by their ARNs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// What customers are told.
+    pub customers: String,
+    /// What operators are told.
+    pub operators: String,
 }
 
 /// Which part of the API a function is for. It serves all of it, but its role lets it reach the tables of this part only.
@@ -142,7 +153,14 @@ fn role(
             let max_receives = receives.parse().ok().filter(|receives| *receives > 0);
             let max_receives = max_receives
                 .ok_or_else(|| format!("MAX_RECEIVES is {receives:?}: it must be the maxReceiveCount of {name}"))?;
-            Ok(Role::Worker { queue, max_receives })
+            let topics = (queue == Queue::NotificationQueue).then(|| {
+                let customers = get("CUSTOMER_TOPIC_ARN", "the ARN of the topic for customers")?;
+                Ok::<_, String>(Topics {
+                    customers,
+                    operators: get("OPERATOR_TOPIC_ARN", "the ARN of the topic for operators")?,
+                })
+            });
+            Ok(Role::Worker { queue, max_receives, topics: topics.transpose()? })
         }
         "relay" => Ok(Role::Relay { bus: get("EVENT_BUS", "the name of the event bus")? }),
         "dead-letters" => Ok(Role::DeadLetters),

@@ -1,4 +1,4 @@
-//! SQS and EventBridge, as far as they are asked anything: every call is kept, and answered as they would unless the test
+//! SQS, EventBridge and SNS, as far as they are asked anything: every call is kept, and answered as they would unless the test
 //! has put another answer in.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -65,7 +65,7 @@ impl FakeAws {
                 (200, json!({"Attributes": figures}))
             }
             "SendMessage" => (200, json!({"MessageId": "6e2a1c1a-6b7e-4b57-9c5d-2f3d3b2b7a11"})),
-            "ChangeMessageVisibility" => (200, json!({})),
+            "Publish" | "ChangeMessageVisibility" => (200, json!({})),
             "PutEvents" => {
                 let entries = body["Entries"].as_array().unwrap().iter().map(|_| json!({"EventId": "e"}));
                 (200, json!({"FailedEntryCount": 0, "Entries": entries.collect::<Vec<_>>()}))
@@ -73,6 +73,19 @@ impl FakeAws {
             unknown => (400, json!({"__type": "UnknownOperationException", "message": unknown})),
         });
         (status, answer.to_string())
+    }
+
+    /// Answers a call in SNS's protocol: a form comes, XML goes.
+    fn answer_form(&self, body: &[u8]) -> (u16, String) {
+        let form: BTreeMap<String, String> = serde_urlencoded::from_bytes(body).unwrap();
+        let operation = form["Action"].clone();
+        let (status, answer) = self.answer(&operation, json!(form).to_string().as_bytes());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let xml = match answer["__type"].as_str() {
+            Some(code) => format!("<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"),
+            None => format!("<{operation}Response><{operation}Result/></{operation}Response>"),
+        };
+        (status, xml)
     }
 
     /// What SDK clients are made with to call this fake. Nothing is repeated by the SDK itself.
@@ -105,8 +118,11 @@ impl fmt::Debug for FakeAws {
 
 impl HttpConnector for FakeAws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap().to_owned();
-        let (status, answer) = self.answer(&target, request.body().bytes().unwrap());
+        let body = request.body().bytes().unwrap();
+        let (status, answer) = match request.headers().get("x-amz-target") {
+            Some(target) => self.answer(target, body),
+            None => self.answer_form(body),
+        };
         let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(answer));
         HttpConnectorFuture::ready(Ok(response))
     }

@@ -17,4 +17,5 @@ mod process;
 mod queues;
 mod relay;
 mod settings;
+mod sns;
 mod worker;

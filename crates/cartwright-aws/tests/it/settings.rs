@@ -33,7 +33,7 @@ fn every_role_has_what_it_needs_and_defaults_for_the_rest() {
     let role = |changes: &[(&str, &str)]| read(changes).unwrap().role;
     assert_eq!(
         role(&[("ROLE", "worker"), ("QUEUE", "StockQueue")]),
-        Role::Worker { queue: Queue::StockQueue, max_receives: 6 }
+        Role::Worker { queue: Queue::StockQueue, max_receives: 6, topics: None }
     );
     assert_eq!(role(&[("ROLE", "relay"), ("EVENT_BUS", "b")]), Role::Relay { bus: "b".into() });
     assert_eq!(role(&[("ROLE", "dead-letters")]), Role::DeadLetters);
@@ -72,6 +72,11 @@ fn what_is_missing_or_wrong_is_named() {
             "MAX_RECEIVES is \"0\": it must be the maxReceiveCount of OrderQueue",
         ),
         (&[("ROLE", "relay")], "EVENT_BUS is missing"),
+        (&[("ROLE", "worker"), ("QUEUE", "NotificationQueue")], "CUSTOMER_TOPIC_ARN is missing"),
+        (
+            &[("ROLE", "worker"), ("QUEUE", "NotificationQueue"), ("CUSTOMER_TOPIC_ARN", "a")],
+            "OPERATOR_TOPIC_ARN is missing",
+        ),
         (&[("CURRENCY", "DOUBLOON")], "CURRENCY is \"DOUBLOON\": it must be an ISO 4217 code"),
         (&[("CARTWRIGHT_LOG", "loud=very")], "CARTWRIGHT_LOG is \"loud=very\""),
     ] {

@@ -8,12 +8,13 @@ use cartwright::api;
 use cartwright::app::App;
 use cartwright::config::Config;
 use cartwright::error::{Error, Kind, Result};
-use cartwright::local::LogNotifier;
 use cartwright::local::sqlite::SqliteStore;
 use cartwright::rest::Door;
 use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright_aws::queues::AwsQueues;
+use cartwright_aws::settings::Topics;
+use cartwright_aws::sns::SnsNotifier;
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -34,14 +35,10 @@ impl Shop {
         let sqlite = SqliteStore::open(folder.path(), Arc::new(SystemClock)).unwrap();
         let (aws, store): (_, Arc<dyn Store>) = (FakeAws::default(), Arc::new(FaultyStore(sqlite.clone())));
         let queues = AwsQueues::new(store.clone(), Arc::new(SystemIds), aws.queues());
-        let app = App::new(
-            store,
-            Arc::new(queues),
-            Arc::new(LogNotifier),
-            Arc::new(SystemClock),
-            Arc::new(SystemIds),
-            Config::default(),
-        );
+        let topics = Topics { customers: "arn:customers".into(), operators: "arn:operators".into() };
+        let notifier = SnsNotifier::new(aws_sdk_sns::Client::new(&aws.config()), topics);
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+        let app = App::new(store, Arc::new(queues), Arc::new(notifier), clock, ids, Config::default());
         let door = api::door(&app);
         Shop { app, aws, sqlite, door, _folder: folder }
     }
