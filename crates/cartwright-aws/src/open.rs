@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use aws_types::SdkConfig;
 use cartwright::app::{App, Clock, Ids};
-use cartwright::error::{Error, Kind, Result};
 use cartwright::local::LogNotifier;
 use cartwright::notifications::Notifier;
-use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
+use cartwright::store::Store;
 use cartwright::system::{SystemClock, SystemIds};
 
+use crate::dynamodb::{DynamoStore, retry};
 use crate::queues::AwsQueues;
 use crate::settings::{Role, Settings};
 use crate::sns::SnsNotifier;
@@ -36,36 +35,10 @@ fn notifier(settings: &Settings, config: &SdkConfig) -> Arc<dyn Notifier> {
 }
 
 /// The store of a function.
-pub fn open_store(_: &Settings, _: &SdkConfig, _: Arc<dyn Ids>, _: Arc<dyn Clock>) -> Arc<dyn Store> {
-    Arc::new(NoStore)
-}
-
-/// A store that cannot be reached.
-struct NoStore;
-
-fn no_store() -> Error {
-    Error::new(Kind::Unavailable, "no_store", "There is no store on AWS yet.")
-}
-
-#[async_trait]
-impl Store for NoStore {
-    async fn get(&self, _: &Key) -> Result<Option<Doc>> {
-        Err(no_store())
-    }
-
-    async fn get_many(&self, _: &[Key]) -> Result<Vec<Option<Doc>>> {
-        Err(no_store())
-    }
-
-    async fn list(&self, _: &Range, _: Option<&str>, _: usize) -> Result<Page> {
-        Err(no_store())
-    }
-
-    fn health(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn commit(&self, _: Batch) -> Result<(), CommitError> {
-        Err(no_store().into())
-    }
+pub fn open_store(settings: &Settings, config: &SdkConfig, ids: Arc<dyn Ids>, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
+    // The store repeats requests itself: it knows which can be.
+    let (retries, timeouts) = retry::settings();
+    let config = aws_sdk_dynamodb::config::Builder::from(config).retry_config(retries).timeout_config(timeouts);
+    let client = aws_sdk_dynamodb::Client::from_conf(config.build());
+    Arc::new(DynamoStore::new(client, settings.prefix.clone(), ids, clock))
 }

@@ -13,6 +13,7 @@ mod shop;
 
 mod dead_letters;
 mod gateway;
+mod outbox;
 mod process;
 mod queues;
 mod relay;
