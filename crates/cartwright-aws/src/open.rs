@@ -41,6 +41,7 @@ pub fn open_store(settings: &Settings, config: &SdkConfig, ids: Arc<dyn Ids>, cl
 
 /// The store in the tables whose names begin with `prefix`.
 pub fn dynamo_store(config: &SdkConfig, prefix: String, ids: Arc<dyn Ids>, clock: Arc<dyn Clock>) -> DynamoStore {
+    // The store repeats requests itself: it knows which can be.
     let (retries, timeouts) = retry::settings();
     let config = aws_sdk_dynamodb::config::Builder::from(config).retry_config(retries).timeout_config(timeouts).build();
     DynamoStore::new(aws_sdk_dynamodb::Client::from_conf(config), prefix, ids, clock)
