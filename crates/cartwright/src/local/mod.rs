@@ -6,6 +6,7 @@ pub mod delivery;
 mod seed;
 pub mod server;
 pub mod sqlite;
+mod unread;
 
 use jiff::Timestamp;
 
