@@ -14,13 +14,14 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci      Everything that must pass before a change lands: fmt, clippy, test, doc, deny
+  ci      Everything that must pass before a change lands: fmt, clippy, test, accept, doc, deny
   fmt     Formatting (--fix to mend it)
   clippy  Lints, of all targets, warnings denied
   test    All tests
   doc     The documentation builds without a warning
   deny    Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
-  accept  The acceptance suite: accept BASE_URL against a running server, accept alone against a new one, twice
+  accept  The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
+          against a new one, twice
   bench   The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)";
 
 /// The release of cargo-deny that is installed. Without its default features: they only serve to look at git repositories.

@@ -14,6 +14,7 @@ mod seed;
 pub mod server;
 mod shop;
 pub mod sqlite;
+mod unread;
 
 pub use notifier::LogNotifier;
 pub use seed::{DEMO_PRODUCTS, seed};
