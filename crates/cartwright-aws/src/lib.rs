@@ -22,3 +22,5 @@ pub mod worker;
 pub mod dead_letters;
 pub mod letters;
 pub mod queues;
+
+pub mod moving;

@@ -69,7 +69,7 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
         Role::DeadLetters => {
             let (store, prefix) =
                 (open_store(&settings, &config, Arc::new(SystemIds), Arc::new(SystemClock)), &settings.prefix);
-            serve(async |batch: SqsEvent, _| Ok(dead_letters::record(&*store, prefix, batch, SystemClock.now()).await))
+            serve(async |batch: SqsEvent, _| Ok(dead_letters::record(&store, prefix, batch, SystemClock.now()).await))
                 .await
         }
     }

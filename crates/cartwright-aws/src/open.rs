@@ -18,7 +18,7 @@ use crate::sqs::Queues;
 /// The application of a function.
 pub fn open(settings: &Settings, config: &SdkConfig) -> App {
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
-    let store = open_store(settings, config, Arc::clone(&ids), Arc::clone(&clock));
+    let store: Arc<dyn Store> = Arc::new(open_store(settings, config, Arc::clone(&ids), Arc::clone(&clock)));
     let queues = Queues::new(aws_sdk_sqs::Client::new(config), settings.prefix.clone());
     let queues = AwsQueues::new(Arc::clone(&store), Arc::clone(&ids), queues);
     App::new(store, Arc::new(queues), notifier(settings, config), clock, ids, settings.config.clone())
@@ -35,10 +35,13 @@ fn notifier(settings: &Settings, config: &SdkConfig) -> Arc<dyn Notifier> {
 }
 
 /// The store of a function.
-pub fn open_store(settings: &Settings, config: &SdkConfig, ids: Arc<dyn Ids>, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
-    // The store repeats requests itself: it knows which can be.
+pub fn open_store(settings: &Settings, config: &SdkConfig, ids: Arc<dyn Ids>, clock: Arc<dyn Clock>) -> DynamoStore {
+    dynamo_store(config, settings.prefix.clone(), ids, clock)
+}
+
+/// The store in the tables whose names begin with `prefix`.
+pub fn dynamo_store(config: &SdkConfig, prefix: String, ids: Arc<dyn Ids>, clock: Arc<dyn Clock>) -> DynamoStore {
     let (retries, timeouts) = retry::settings();
-    let config = aws_sdk_dynamodb::config::Builder::from(config).retry_config(retries).timeout_config(timeouts);
-    let client = aws_sdk_dynamodb::Client::from_conf(config.build());
-    Arc::new(DynamoStore::new(client, settings.prefix.clone(), ids, clock))
+    let config = aws_sdk_dynamodb::config::Builder::from(config).retry_config(retries).timeout_config(timeouts).build();
+    DynamoStore::new(aws_sdk_dynamodb::Client::from_conf(config), prefix, ids, clock)
 }

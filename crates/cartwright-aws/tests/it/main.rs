@@ -1,16 +1,14 @@
-//! Tests of the AWS home: the store on an emulated DynamoDB, with and without faults; the functions over the application's own
-//! store and a fake of the services around them.
+//! Tests of the AWS home: its functions over a store of the application and fakes of the services around it, its store on an
+//! emulated DynamoDB, the template against the code, and what a checkout costs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-mod cost;
 mod emulator;
-mod faults;
-mod store;
-
 mod fake_aws;
+mod faults;
 mod shop;
 
+mod cost;
 mod dead_letters;
 mod gateway;
 mod outbox;
@@ -19,4 +17,6 @@ mod queues;
 mod relay;
 mod settings;
 mod sns;
+mod store;
+mod template;
 mod worker;

@@ -6,11 +6,13 @@ pub mod client;
 pub mod dead_letters;
 pub mod delivery;
 pub mod export;
-mod files;
+pub mod files;
+pub mod import;
 mod notifier;
-pub mod restore;
+mod restore;
 mod seed;
 pub mod server;
+mod shop;
 pub mod sqlite;
 
 pub use notifier::LogNotifier;
