@@ -136,8 +136,8 @@ impl GatewayRequest {
         }
     }
 
-    /// The headers, but for those that HTTP does not know. The request's id is that of API Gateway, unless the client
-    /// gave it one.
+    /// The headers, but for those that HTTP does not know, and for the one that makes a request one to put events on the bus:
+    /// the bus is EventBridge itself here. The request's id is that of API Gateway, unless the client gave it one.
     fn header_map(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let mut add = |name: &str, value: &str| {
@@ -149,6 +149,7 @@ impl GatewayRequest {
             Some(many) => many.iter().for_each(|(name, values)| values.iter().for_each(|value| add(name, value))),
             None => self.headers.iter().flatten().for_each(|(name, value)| add(name, value)),
         }
+        headers.remove("x-amz-target");
         let theirs = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
         if !theirs.is_some_and(is_request_id) {
             let ours = self.request_context.request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());

@@ -92,6 +92,8 @@ async fn whatever_a_client_sends_gets_an_answer() {
         let response = send(&shop, request("GET", path, json!({}))).await;
         assert!((200..500).contains(&response["statusCode"].as_u64().unwrap()), "{path}: {response}");
     }
+    let put_events = json!({"multiValueHeaders": {"X-Amz-Target": ["AWSEvents.PutEvents"]}, "body": "{}"});
+    assert_eq!(read(&send(&shop, request("POST", "/", put_events)).await).0, 405, "the bus is elsewhere");
     let (status, problem) = read(&send(&shop, request("GET", "/v1/baskets/a%20b", json!({}))).await);
     assert_eq!((status, &problem["code"]), (400, &json!("invalid_user_name")), "the path arrives decoded once");
 }
