@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::app::App;
 use crate::error::{Error, Fate, Kind, Result};
 use crate::events::{Envelope, Queue, handle};
@@ -31,7 +33,7 @@ pub async fn attempt(
         Error::new(Kind::Unprocessable, "unreadable_message", format!("The message is unreadable: {why}"))
     })?;
     let app = app.clone();
-    let mut handler = tokio::spawn(async move { handle(&app, queue, &envelope).await });
+    let mut handler = tokio::spawn(async move { handle(&app, queue, &envelope).await }.in_current_span());
     match tokio::time::timeout(time_limit, &mut handler).await {
         Ok(Ok(result)) => result,
         Ok(Err(join)) => {

@@ -17,6 +17,7 @@ pub mod system;
 pub mod values;
 
 pub mod store;
+pub mod transfer;
 
 pub mod basket;
 pub mod catalog;

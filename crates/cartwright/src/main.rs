@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use cartwright::app::App;
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
+use cartwright::local::export::{self, Export};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
-use cartwright::local::{DEMO_PRODUCTS, LogNotifier, seed, server};
+use cartwright::local::{DEMO_PRODUCTS, LogNotifier, restore, seed, server};
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
 use clap::{Args, Parser, Subcommand};
@@ -38,7 +40,7 @@ Start a shop with two hundred demo products, and look around:
   curl 'http://127.0.0.1:8080/v1/products?limit=3'
   open http://127.0.0.1:8080/docs
 
-Everything a shop knows is in its data folder, in one SQLite file; copy the folder while the server is stopped to back it up.
+Everything a shop knows is in its data folder, in one SQLite file; `cartwright backup FILE` copies it while the server serves.
 Every option can also be set by the environment variable named beside it."
 )]
 struct Cli {
@@ -65,6 +67,16 @@ enum Command {
         shop: Shop,
     },
     DeadLetters(DeadLetters),
+    Export(Export),
+    /// Make a shop out of an export.
+    Import {
+        /// The file that `cartwright export` has made.
+        file: PathBuf,
+        /// Folder of the new shop. It must not have one yet.
+        #[arg(long, env = "CARTWRIGHT_DATA", default_value = "./cartwright-data", value_name = "FOLDER")]
+        data: PathBuf,
+    },
+    Backup(Backup),
 }
 
 #[derive(Args)]
@@ -100,6 +112,9 @@ async fn main() -> ExitCode {
         Command::Serve { shop, listen, demo } => serve(shop, listen, demo).await,
         Command::Seed { shop } => seed_only(shop).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
+        Command::Export(command) => export::run(command),
+        Command::Import { file, data } => restore::run(&file, &data),
+        Command::Backup(command) => backup::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

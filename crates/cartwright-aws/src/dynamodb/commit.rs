@@ -11,7 +11,7 @@ use cartwright::store::{Adjustment, Batch, CommitError, Expect, Key, Table, Writ
 
 use super::item::{self, Item};
 use super::retry::Failure;
-use super::{DynamoStore, OUTBOX_KEPT, number, text};
+use super::{DynamoStore, OUTBOX, OUTBOX_KEPT, number, text};
 
 /// The only write of a batch, when that is a put and nothing else happens: one request of half the price.
 pub(super) fn single_put(batch: &Batch) -> Option<&Write> {
@@ -176,7 +176,7 @@ impl DynamoStore {
     /// An outbox item, which the table's stream carries to the relay: an event for the bus, or a message for one queue.
     fn outbox(&self, table: Table, id: &str, content: String, queue: Option<Queue>) -> Result<TransactWriteItem> {
         let mut item = Item::from([
-            ("PK".to_owned(), text(&format!("OUTBOX#{id}"))),
+            ("PK".to_owned(), text(&format!("{OUTBOX}{id}"))),
             ("SK".to_owned(), text("EVENT")),
             ("e".to_owned(), AttributeValue::S(content)),
             ("ttl".to_owned(), number((self.clock.now() + OUTBOX_KEPT).as_second())),

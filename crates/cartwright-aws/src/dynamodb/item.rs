@@ -51,7 +51,7 @@ pub(super) fn item(
     }
     if let Some(at) = expires_at {
         // Rounded up: not before its time.
-        item.insert("ttl".to_owned(), number(at.as_second() + 1));
+        item.insert("ttl".to_owned(), number(at.as_second() + i64::from(at.subsec_nanosecond() > 0)));
     }
     Ok(item)
 }
@@ -130,9 +130,9 @@ mod tests {
     #[test]
     fn what_an_adjustment_needs_is_a_number_of_its_own() {
         let key = Key::new(Table::Catalog, "A", "B");
-        let item = item(&key, 1, "w", r#"{"name":"x","available":7}"#, Some(Timestamp::UNIX_EPOCH)).unwrap();
+        let item = item(&key, 1, "w", r#"{"name":"x","available":7}"#, Timestamp::from_millisecond(1_001).ok()).unwrap();
         assert_eq!(item["n"].as_m().unwrap()["available"], number(7));
         assert_eq!(item["d"], text(r#"{"name":"x"}"#));
-        assert_eq!(item["ttl"], number(1));
+        assert_eq!(item["ttl"], number(2));
     }
 }

@@ -7,6 +7,7 @@
 //! number of times with growing, jittered pauses ([`retry`]). The SDK's own retries are off: it does not know which requests
 //! can be repeated blindly.
 
+pub mod bulk;
 mod commit;
 mod item;
 pub mod retry;
@@ -24,6 +25,8 @@ use cartwright::store::{Batch, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Pa
 use item::Item;
 use retry::{Failure, Retries};
 
+/// How the partition key of an outbox item begins.
+const OUTBOX: &str = "OUTBOX#";
 /// How long an event stays in the table after the stream has carried it away: time to look into what went wrong.
 const OUTBOX_KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
 

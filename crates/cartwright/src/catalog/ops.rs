@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::events::Event;
 use crate::rest::{IfMatch, List, Listing};
-use crate::store::{Adjustment, Batch, Change, Cursor, Expect, Once, Table, transact};
+use crate::store::{Adjustment, Batch, Change, Cursor, Doc, Expect, Key, Once, Table, transact};
 use crate::values::ProductId;
 
 /// Most products that are read with their stock in one go: half of what one read of many keys may name.
@@ -341,7 +341,7 @@ pub async fn pin_currency(app: &App) -> Result<()> {
                 batch.put(key.clone(), Expect::Absent, &wanted)?;
             }
             Some(doc) => {
-                let pinned = doc.parse::<Settings>()?.currency;
+                let pinned = currency_of(&doc)?;
                 if pinned != wanted.currency {
                     let message = format!(
                         "This shop's prices are in {0}, not {1}: start it with --currency {0}, or choose another folder.",
@@ -355,6 +355,19 @@ pub async fn pin_currency(app: &App) -> Result<()> {
         Ok(Change { batch, result: () })
     })
     .await
+}
+
+/// Where it is kept what is fixed once the shop has prices: its currency.
+pub fn settings_key() -> Key {
+    store::settings_key()
+}
+
+/// The currency in the document under [`settings_key`].
+///
+/// # Errors
+/// `internal` when it is unreadable.
+pub fn currency_of(settings: &Doc) -> Result<iso_currency::Currency> {
+    Ok(settings.parse::<Settings>()?.currency)
 }
 
 /// What is fixed once the shop has prices.

@@ -22,7 +22,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::LogNotifier;
 use super::client::Client;
-use super::sqlite::{FILE_NAME, SqliteStore};
+use super::sqlite::{FILE_NAME, OpenError, SqliteStore};
 use crate::api;
 use crate::app::App;
 use crate::config::Config;
@@ -140,7 +140,7 @@ enum Shop {
 impl Shop {
     fn open(folder: PathBuf) -> Result<Shop, AnyError> {
         if !folder.join(FILE_NAME).is_file() {
-            return Err(format!("there is no shop in {}: no {FILE_NAME}", folder.display()).into());
+            return Err(OpenError::NoShop { folder }.into());
         }
         // There is no server whose log would have it.
         let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

@@ -115,6 +115,14 @@ pub struct DeadLetterPage {
     pub more: bool,
 }
 
+/// The error of naming dead letters that are not there. Nothing was changed.
+pub fn not_there(queue: Queue, unknown: &[&DeadLetterId]) -> Error {
+    let ids: Vec<&str> = unknown.iter().map(|id| id.as_str()).collect();
+    let first = ids.first().copied().unwrap_or_default();
+    let what = format!("dead letter {first} in {}; nothing was changed", queue.name());
+    Error::not_found("dead_letter_not_found", what).with("ids", ids)
+}
+
 /// What becomes of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {

@@ -106,9 +106,7 @@ impl Door {
     fn request_id(&self, request: &Request<HttpBody>) -> (Arc<str>, HeaderValue) {
         let theirs = request.headers().get(REQUEST_ID).and_then(|value| Some((value.to_str().ok()?, value)));
         if let Some((text, value)) = theirs
-            && !text.is_empty()
-            && text.len() <= MAX_REQUEST_ID_BYTES
-            && text.bytes().all(|byte| byte.is_ascii_graphic())
+            && is_request_id(text)
         {
             return (Arc::from(text), value.clone());
         }
@@ -116,6 +114,11 @@ impl Door {
         let header = HeaderValue::from_str(&text).expect("hexadecimal digits and a dash are a header value");
         (Arc::from(text), header)
     }
+}
+
+/// Whether the id that a caller gave a request is taken over: up to 128 visible ASCII characters.
+pub fn is_request_id(text: &str) -> bool {
+    (1..=MAX_REQUEST_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Whether one of the entity tags of an `If-None-Match` is `etag`.

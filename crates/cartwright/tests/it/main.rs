@@ -21,3 +21,4 @@ mod rest;
 mod shop;
 mod store_sqlite;
 mod tidy;
+mod transfer;

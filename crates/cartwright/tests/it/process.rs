@@ -1,5 +1,6 @@
 //! The real binary as a real process: what it survives, what it refuses, what it says.
 
+mod backup;
 mod crash;
 mod dead_letters;
 mod disk;
@@ -8,3 +9,4 @@ mod hostile;
 mod load;
 mod roles;
 mod startup;
+mod transfer;

@@ -14,7 +14,7 @@ use super::writer::Command;
 use crate::error::{Error, Result};
 use crate::events::Queue;
 use crate::queues::{
-    Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, MAX_PAGE_BYTES, QueueAdmin, Statistics, Which,
+    Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, MAX_PAGE_BYTES, QueueAdmin, Statistics, Which, not_there,
 };
 
 /// Most dead letters that are redriven or discarded in one transaction. More would make commits that come meanwhile wait.
@@ -85,13 +85,11 @@ impl TakeCommand {
                 for id in ids {
                     match place_of(id) {
                         Some(place) if there.exists(params![queue, place])? => places.push(place),
-                        _ => unknown.push(id.as_str()),
+                        _ => unknown.push(id),
                     }
                 }
                 places.sort_unstable();
-                let Some(first) = unknown.first() else { return Ok(Ok(places)) };
-                let what = format!("dead letter {first} in {queue}; nothing was changed");
-                Ok(Err(Error::not_found("dead_letter_not_found", what).with("ids", unknown)))
+                Ok(if unknown.is_empty() { Ok(places) } else { Err(not_there(self.queue, &unknown)) })
             }
         }
     }
@@ -197,7 +195,7 @@ fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     })
 }
 
-fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
     let no_time = |error: jiff::Error| rusqlite::Error::FromSqlConversionFailure(at, Type::Integer, Box::new(error));
     Timestamp::from_millisecond(row.get(at)?).map_err(no_time)
 }

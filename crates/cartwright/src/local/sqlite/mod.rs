@@ -4,9 +4,11 @@
 //! of their own and see what was committed. A cache of hot documents stands before them; the writer keeps it right.
 //! Events become rows of the queue tables in the transaction of their commit (`queues`).
 
+mod building;
 mod dead_letters;
 mod queues;
 mod schema;
+mod snapshot;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -25,8 +27,10 @@ use crate::error::{Error, Kind, Result};
 use queues::Queues;
 use writer::Command;
 
+pub use building::{Building, BuildingError};
 pub use queues::Received;
 pub use schema::SchemaError;
+pub use snapshot::{ExportError, Snapshot};
 
 /// The database's name in the data folder.
 pub const FILE_NAME: &str = "cartwright.db";
@@ -71,6 +75,12 @@ pub enum OpenError {
         folder: PathBuf,
         /// Its process id, when known, as " 123".
         owner: String,
+    },
+    /// The folder has no shop.
+    #[error("there is no shop in {folder}: no {FILE_NAME}")]
+    NoShop {
+        /// The data folder.
+        folder: PathBuf,
     },
     /// Something that is no folder has its name.
     #[error("{folder} is a file, not a folder; choose another with --data")]
@@ -142,10 +152,6 @@ impl SqliteStore {
     /// See [`OpenError`]; each says what to do.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
         let folder_error = |source| OpenError::Folder { folder: folder.to_owned(), source };
-        if folder.exists() && !folder.is_dir() {
-            return Err(OpenError::NotAFolder { folder: folder.to_owned() });
-        }
-        std::fs::create_dir_all(folder).map_err(folder_error)?;
         let lock = take_lock(folder)?;
         let file = folder.join(FILE_NAME);
         let connection = open_writer(&file)?;
@@ -373,8 +379,13 @@ fn successor(prefix: &str) -> Option<String> {
     None
 }
 
+/// Makes the folder if it is not there, and keeps other processes out of it.
 fn take_lock(folder: &Path) -> Result<File, OpenError> {
     let folder_error = |source| OpenError::Folder { folder: folder.to_owned(), source };
+    if folder.exists() && !folder.is_dir() {
+        return Err(OpenError::NotAFolder { folder: folder.to_owned() });
+    }
+    std::fs::create_dir_all(folder).map_err(folder_error)?;
     let options =
         || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(folder.join(LOCK_NAME));
     let mut lock = options().map_err(folder_error)?;

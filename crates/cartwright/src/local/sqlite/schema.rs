@@ -18,6 +18,12 @@ pub enum SchemaError {
         /// The version found.
         found: i32,
     },
+    /// Written by an older release, and not opened by this one yet.
+    #[error("it was written by an older Cartwright (schema {found}; this one exports {known}); start it once with this release, or export it with that one", known = MIGRATIONS.len())]
+    Older {
+        /// The version found.
+        found: usize,
+    },
     /// A database of another program.
     #[error("it is a SQLite database of another program")]
     Foreign,
@@ -42,6 +48,11 @@ pub(super) fn check(connection: &Connection) -> Result<usize, SchemaError> {
         return Err(SchemaError::Newer { found });
     }
     Ok(taken)
+}
+
+/// Makes sure that a file on which so many steps were taken needs no more.
+pub(super) fn require_current(taken: usize) -> Result<(), SchemaError> {
+    if taken < MIGRATIONS.len() { Err(SchemaError::Older { found: taken }) } else { Ok(()) }
 }
 
 /// Brings the file to the present schema, in one transaction a step.

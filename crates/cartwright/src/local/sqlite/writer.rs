@@ -408,8 +408,10 @@ fn adjust(body: &str, fields: &[Adjustment]) -> Option<String> {
     serde_json::to_string(&object).ok()
 }
 
-struct Statements {
-    insert: &'static str,
+/// How a table is written.
+pub(super) struct Statements {
+    /// `pk sk version expires_at_ms body`
+    pub(super) insert: &'static str,
     update: &'static str,
     adjust: &'static str,
     delete: &'static str,
@@ -435,7 +437,7 @@ macro_rules! statements {
 }
 
 impl Statements {
-    fn of(table: Table) -> &'static Statements {
+    pub(super) fn of(table: Table) -> &'static Statements {
         match table {
             Table::Catalog => &statements!("catalog"),
             Table::Basket => &statements!("basket"),

@@ -7,10 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cartwright::local::sqlite::FILE_NAME;
+use cartwright::store::{Key, Table};
+use cartwright::transfer::{Document, Header, Record, Writer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::harness::{Answer, BINARY, Client, Server, command, eventually, finish};
+use super::harness::{Answer, BINARY, Client, Server, command, eventually, finish, run};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// More writes than the disks of these tests have room for.
@@ -232,4 +234,38 @@ fn a_start_on_a_full_disk_says_so() {
     start_is_refused();
     disk.make_room();
     assert_eq!(disk.start().all("/v1/products").len(), 1);
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that tests nothing says why")]
+fn an_import_export_or_backup_without_room_leaves_nothing() {
+    let disk = match SmallDisk::mount() {
+        Ok(disk) => disk,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let roomy = TempDir::new().unwrap();
+    let (file, shop) = (roomy.path().join("shop.ndjson"), roomy.path().join("shop"));
+    let mut writer = Writer::new(fs::File::create(&file).unwrap(), &Header::new(None)).unwrap();
+    for id in 0..60 {
+        let key = Key::new(Table::Operations, "ITEMS", id.to_string());
+        let body = format!("{{\"a\":\"{}\"}}", "x".repeat(100_000));
+        writer.write(&Record::Document(Document { key, version: 1, expires_at: None, body })).unwrap();
+    }
+    writer.finish().unwrap();
+    let (file, shop) = (file.to_str().unwrap(), shop.to_str().unwrap());
+    assert!(run(&["import", file, "--data", shop]).status.success());
+
+    let full = disk.folder.path().to_str().unwrap();
+    let (export, backup) = (format!("{full}/shop.ndjson"), format!("{full}/shop.db"));
+    let into = ["import", file, "--data", full];
+    for args in [&into[..], &["export", "--output", &export, "--data", shop], &["backup", &backup, "--data", shop]] {
+        let mut command = disk.command();
+        command.args(args);
+        let output = finish(command);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{args:?}: {stderr}");
+        assert!(stderr.contains("disk is full") || stderr.contains("No space left"), "{args:?}: {stderr}");
+        let left = fs::read_dir(disk.root()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.filter(|name| name != "cartwright.lock").count(), 0, "{args:?}");
+    }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -51,20 +52,29 @@ pub(super) fn run(args: &[&str]) -> Output {
 /// As [`run`], for any command.
 pub(super) fn finish(mut command: Command) -> Output {
     let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut ended = Ended(Some(spawned.unwrap()));
-    eventually("the process ends", START_PATIENCE, || ended.0.as_mut().unwrap().try_wait().unwrap());
-    ended.0.take().unwrap().wait_with_output().unwrap()
+    let mut ended = Ended(spawned.unwrap());
+    // Read from the start: a process that has much to say waits for its reader.
+    let (stdout, stderr) = (all_of(ended.0.stdout.take().unwrap()), all_of(ended.0.stderr.take().unwrap()));
+    let status = eventually("the process ends", START_PATIENCE, || ended.0.try_wait().unwrap());
+    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+/// Reads `stream` to its end.
+fn all_of(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all
+    })
 }
 
 /// A process that is killed when the test fails before it has ended.
-struct Ended(Option<Child>);
+struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -193,6 +193,22 @@ pub(super) fn check(server: Server, folder: &Path, books: &Books, products: &[(S
     assert_eq!(integrity, "ok");
 }
 
+/// Lets the server finish what it has, and checks that the stock of `products` adds up, whoever bought how much.
+pub(super) fn check_totals(server: &Server, products: &[(String, i64)]) -> usize {
+    let idle = |queue: &Value| ["waiting", "inFlight", "delayed"].iter().all(|state| queue[state] == 0);
+    eventually("the queues are empty", SETTLE_PATIENCE, || {
+        let queues = server.get("/v1/queues").expect(200);
+        queues["items"].as_array().unwrap().iter().all(idle).then_some(())
+    });
+    let orders = server.all("/v1/orders");
+    let settled = |order: &Value| matches!(order["status"].as_str(), Some("CONFIRMED" | "REJECTED"));
+    assert!(orders.iter().all(settled), "an order was left behind");
+    for (product, on_hand) in products {
+        check_stock(server, product, *on_hand, orders.iter());
+    }
+    orders.len()
+}
+
 /// The order of each customer, once every basket that was closed has become one and none is still placed.
 fn settled_orders(server: &Server, books: &Books, baskets: &BTreeMap<String, Lines>) -> BTreeMap<String, Value> {
     let closed = |(customer, known): &(&String, &Known)| match known {

@@ -1,0 +1,42 @@
+//! The application of a function, over its ports on AWS.
+
+use std::sync::Arc;
+
+use aws_types::SdkConfig;
+use cartwright::app::{App, Clock, Ids};
+use cartwright::local::LogNotifier;
+use cartwright::notifications::Notifier;
+use cartwright::store::Store;
+use cartwright::system::{SystemClock, SystemIds};
+
+use crate::dynamodb::{DynamoStore, retry};
+use crate::queues::AwsQueues;
+use crate::settings::{Role, Settings};
+use crate::sns::SnsNotifier;
+use crate::sqs::Queues;
+
+/// The application of a function.
+pub fn open(settings: &Settings, config: &SdkConfig) -> App {
+    let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    let store: Arc<dyn Store> = Arc::new(open_store(settings, config, Arc::clone(&ids), Arc::clone(&clock)));
+    let queues = Queues::new(aws_sdk_sqs::Client::new(config), settings.prefix.clone());
+    let queues = AwsQueues::new(Arc::clone(&store), Arc::clone(&ids), queues);
+    App::new(store, Arc::new(queues), notifier(settings, config), clock, ids, settings.config.clone())
+}
+
+/// Only the worker of the notifications has topics, and only it notifies.
+fn notifier(settings: &Settings, config: &SdkConfig) -> Arc<dyn Notifier> {
+    match &settings.role {
+        Role::Worker { topics: Some(topics), .. } => {
+            Arc::new(SnsNotifier::new(aws_sdk_sns::Client::new(config), topics.clone()))
+        }
+        _ => Arc::new(LogNotifier),
+    }
+}
+
+/// The store of a function.
+pub fn open_store(settings: &Settings, config: &SdkConfig, ids: Arc<dyn Ids>, clock: Arc<dyn Clock>) -> DynamoStore {
+    let (retries, timeouts) = retry::settings();
+    let config = aws_sdk_dynamodb::config::Builder::from(config).retry_config(retries).timeout_config(timeouts).build();
+    DynamoStore::new(aws_sdk_dynamodb::Client::from_conf(config), settings.prefix.clone(), ids, clock)
+}
