@@ -3,6 +3,12 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task runner talks to its terminal")]
 #![expect(clippy::disallowed_methods, reason = "a task runner reads its environment")]
 
+mod aws_test;
+mod deploy;
+mod emulator;
+mod lambda;
+mod tools;
+
 use std::env;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -10,24 +16,28 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use lambda::Architecture;
+
 const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci      Everything that must pass before a change lands: fmt, clippy, test, accept, doc, deny
-  fmt     Formatting (--fix to mend it)
-  clippy  Lints, of all targets, warnings denied
-  test    All tests
-  doc     The documentation builds without a warning
-  deny    Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
-  accept  The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
-          against a new one, twice
-  bench   The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)";
+  ci        Everything that must pass before a change lands: fmt, clippy, test, accept, doc, deny
+  fmt       Formatting (--fix to mend it)
+  clippy    Lints, of all targets, warnings denied
+  test      All tests (installs an emulator of DynamoDB into target/tools once)
+  doc       The documentation builds without a warning
+  deny      Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
+  accept    The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
+            against a new one, twice
+  bench     The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
+  lambda    Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
+  aws-test  Deploys the AWS home to an emulator of AWS and proves that it works (aws-test --help tells more; installs the
+            emulator and the SAM CLI into target/tools once)
+  deploy    Builds and deploys to AWS: deploy --stage dev|qa|staging|prod [--guided]";
 
-/// The release of cargo-deny that is installed. Without its default features: they only serve to look at git repositories.
-const CARGO_DENY: &str = "0.20.2";
-
-type Outcome = Result<(), String>;
+/// What a task ends with; the error says in words what is wrong.
+type Outcome<T = ()> = Result<T, String>;
 type Step = (&'static str, fn() -> Outcome);
 
 fn main() -> ExitCode {
@@ -44,6 +54,11 @@ fn main() -> ExitCode {
         "accept" if rest.is_empty() => accept_new(),
         "accept" => accept(&rest),
         "bench" => bench(&rest),
+        "lambda" if rest.is_empty() => lambda::lambda(Architecture::X86),
+        "lambda" if rest == ["--arm64"] => lambda::lambda(Architecture::Arm),
+        "lambda" => Err("Usage: cargo xtask lambda [--arm64]".to_owned()),
+        "aws-test" => aws_test::aws_test(&rest),
+        "deploy" => deploy::deploy(&rest),
         "" | "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(())
@@ -60,7 +75,7 @@ fn main() -> ExitCode {
 }
 
 fn ci() -> Outcome {
-    let steps: [Step; 6] = [
+    let steps: &[Step] = &[
         ("fmt", || fmt(false)),
         ("clippy", clippy),
         ("test", test),
@@ -87,6 +102,7 @@ fn clippy() -> Outcome {
 }
 
 fn test() -> Outcome {
+    tools::dynoxide()?;
     run(cargo().args(["test", "--workspace", "--locked"]))
 }
 
@@ -95,15 +111,7 @@ fn doc() -> Outcome {
 }
 
 fn deny() -> Outcome {
-    let tools = root().join("target/tools");
-    let installed = Command::new(tools.join("bin/cargo-deny")).arg("--version").output();
-    let is_current = installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim().ends_with(CARGO_DENY));
-    if !is_current {
-        println!("installing cargo-deny {CARGO_DENY} (once, a few minutes)");
-        let install = ["install", "cargo-deny", "--locked", "--no-default-features", "--version", CARGO_DENY, "--root"];
-        run(cargo().args(install).arg(&tools).arg("--target-dir").arg(tools.join("build")))?;
-    }
-    run(Command::new(tools.join("bin/cargo-deny"))
+    run(Command::new(tools::cargo_deny()?)
         .current_dir(root())
         .args(["--locked", "check", "bans", "licenses", "sources"]))
 }

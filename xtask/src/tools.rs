@@ -1,0 +1,90 @@
+//! Tools that tasks need and cargo does not bring: each in one fixed release, installed once into `target/tools`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{Outcome, cargo, root, run};
+
+/// Licences, sources and banned crates. Without its default features: they only serve to look at git repositories.
+const CARGO_DENY: CargoTool =
+    CargoTool { package: "cargo-deny", version: "0.20.2", program: "cargo-deny", features: &["--no-default-features"] };
+/// DynamoDB on this machine, for the tests of the store.
+const DYNOXIDE: CargoTool = CargoTool {
+    package: "dynoxide-rs",
+    version: "3.2.0",
+    program: "dynoxide",
+    features: &["--no-default-features", "--features", "native-sqlite,http-server,cli"],
+};
+/// Tools written in Python: the emulator of AWS, SAM and its linter, with all they need.
+const PYTHON_TOOLS: &str = include_str!("../python-tools.txt");
+/// Compiles and links for another processor.
+const ZIG: [&str; 2] = ["cargo-zigbuild==0.24.0", "ziglang==0.17.0"];
+
+struct CargoTool {
+    package: &'static str,
+    version: &'static str,
+    program: &'static str,
+    features: &'static [&'static str],
+}
+
+/// Where cargo-deny is.
+pub(crate) fn cargo_deny() -> Outcome<PathBuf> {
+    install(&CARGO_DENY)
+}
+
+/// Where the emulator of DynamoDB is. The tests look for it there.
+pub(crate) fn dynoxide() -> Outcome<PathBuf> {
+    install(&DYNOXIDE)
+}
+
+fn folder() -> PathBuf {
+    root().join("target/tools")
+}
+
+fn install(tool: &CargoTool) -> Outcome<PathBuf> {
+    let CargoTool { package, version, program, features } = tool;
+    let (tools, program) = (folder(), folder().join("bin").join(program));
+    let installed = fs::read_to_string(tools.join(".crates.toml")).unwrap_or_default();
+    if !installed.contains(&format!("\"{package} {version} (")) || !program.is_file() {
+        println!("installing {package} {version} (once, a few minutes)");
+        let install = ["install", package, "--locked", "--force", "--version", version, "--root"];
+        run(cargo().args(install).arg(&tools).arg("--target-dir").arg(tools.join("build")).args(*features))?;
+    }
+    Ok(program)
+}
+
+/// The folder of the programs written in Python.
+///
+/// # Errors
+/// When there is no Python that can install them.
+pub(crate) fn python_tools() -> Outcome<PathBuf> {
+    python("aws", PYTHON_TOOLS)
+}
+
+/// The folder of cargo-zigbuild and the compiler it uses.
+///
+/// # Errors
+/// As [`python_tools`].
+pub(crate) fn zig() -> Outcome<PathBuf> {
+    python("zig", &ZIG.join("\n"))
+}
+
+/// Installs what `requirements` lists into an environment of its own, unless that was done.
+fn python(name: &str, requirements: &str) -> Outcome<PathBuf> {
+    let environment = folder().join(name);
+    let (programs, list) = (environment.join("bin"), environment.join("requirements.txt"));
+    let done = environment.join("installed.txt");
+    if fs::read_to_string(&done).is_ok_and(|installed| installed == requirements) {
+        return Ok(programs);
+    }
+    println!("installing tools from PyPI into {} (once, a minute)", environment.display());
+    let _ = fs::remove_dir_all(&environment);
+    run(Command::new("python3").args(["-m", "venv"]).arg(&environment))
+        .map_err(|why| format!("install Python 3.10 or newer with its venv module: {why}"))?;
+    fs::write(&list, requirements).map_err(|error| format!("cannot write {}: {error}", list.display()))?;
+    let install = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--requirement"];
+    run(Command::new(programs.join("pip")).args(install).arg(&list))?;
+    fs::rename(&list, &done).map_err(|error| format!("cannot write {}: {error}", done.display()))?;
+    Ok(programs)
+}
