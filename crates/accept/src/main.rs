@@ -41,6 +41,9 @@ const WORKERS: usize = 8;
 Checks are named after what they are about: everywhere, 1 to 5 (the classic paths, as docs/classic-paths.md numbers them), v1,
 race. FILTER picks those whose name contains it: cargo xtask accept http://127.0.0.1:8080 /product
 
+A deployment on AWS, and patience for its queues:
+  cargo xtask accept https://HOST/STAGE --events https://events.eu-central-1.amazonaws.com --patience 60
+
 Environment:
   CARTWRIGHT_API_KEY   Sent as x-api-key with every request, for deployments that want one
   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
@@ -54,7 +57,7 @@ struct Options {
     /// Only the checks whose name contains this.
     #[arg(default_value = "", hide_default_value = true)]
     filter: String,
-    /// Where PutEvents of EventBridge goes, as in https://events.eu-central-1.amazonaws.com; without it, to the server itself.
+    /// Where events are put, for deployments whose event bus is EventBridge; without it, at the server itself.
     #[arg(long, value_name = "URL", value_parser = client::base_url)]
     events: Option<String>,
     /// Longest wait for what happens behind a queue.
