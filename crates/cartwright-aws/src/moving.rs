@@ -31,19 +31,25 @@ pub enum MoveError {
     #[error("the {0} table is not empty; import into a new stack")]
     NotEmpty(&'static str),
     /// An import of another file has not been finished.
-    #[error("an import of another file was begun here ({0} records of it are in); finish that one, or make a new stack")]
+    #[error(
+        "an import of another file was begun here ({0} records of it are in); finish that one, or make a new stack"
+    )]
     AnotherFile(u64),
     /// The shop has prices in another currency.
     #[error("the prices of the export are in {0}, those of the stack in {1}; deploy the stack with Currency={0}")]
     Currency(&'static str, &'static str),
     /// Messages wait to be processed, and cannot be exported.
-    #[error("{0} messages wait in {1}; stop what writes to the shop, wait until the queues are empty, and export again")]
+    #[error(
+        "{0} messages wait in {1}; stop what writes to the shop, wait until the queues are empty, and export again"
+    )]
     Waiting(u64, &'static str),
     /// The shop changed while it was read.
     #[error("the shop changed while it was exported; stop what writes to it, and export again")]
     Changed,
     /// What was read back is not what was written.
-    #[error("what is in the tables is not what is in the export: expected {expected}, found {found}; was something writing to the shop?")]
+    #[error(
+        "what is in the tables is not what is in the export: expected {expected}, found {found}; was something writing to the shop?"
+    )]
     Different {
         /// Counts and digest of the export.
         expected: String,
@@ -68,7 +74,8 @@ fn progress_key() -> Key {
 /// Whether a document belongs to the shop: not to an import, and not one of the dead letters, which are records of their own.
 fn is_of_shop(document: &Document) -> bool {
     let pk = document.key.pk.as_str();
-    document.key.table != Table::Operations || !(pk == "IMPORT" || pk == "DEADLETTERS" || pk.starts_with("DEADLETTERS#"))
+    document.key.table != Table::Operations
+        || !(pk == "IMPORT" || pk == "DEADLETTERS" || pk.starts_with("DEADLETTERS#"))
 }
 
 /// Counts and digest of documents. Those that expire are left out: DynamoDB may remove them at any time.

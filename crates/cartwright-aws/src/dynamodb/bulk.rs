@@ -94,5 +94,8 @@ impl DynamoStore {
 }
 
 fn seconds(ttl: &str) -> Result<Timestamp> {
-    ttl.parse().ok().and_then(|at| Timestamp::from_second(at).ok()).ok_or_else(|| Error::internal("a ttl that is no time"))
+    ttl.parse()
+        .ok()
+        .and_then(|at| Timestamp::from_second(at).ok())
+        .ok_or_else(|| Error::internal("a ttl that is no time"))
 }

@@ -130,7 +130,8 @@ mod tests {
     #[test]
     fn what_an_adjustment_needs_is_a_number_of_its_own() {
         let key = Key::new(Table::Catalog, "A", "B");
-        let item = item(&key, 1, "w", r#"{"name":"x","available":7}"#, Timestamp::from_millisecond(1_001).ok()).unwrap();
+        let item =
+            item(&key, 1, "w", r#"{"name":"x","available":7}"#, Timestamp::from_millisecond(1_001).ok()).unwrap();
         assert_eq!(item["n"].as_m().unwrap()["available"], number(7));
         assert_eq!(item["d"], text(r#"{"name":"x"}"#));
         assert_eq!(item["ttl"], number(2));
