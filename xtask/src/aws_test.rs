@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::emulator::{Emulator, end_with_the_task, fresh_folder, was_interrupted};
+use crate::lambda::Architecture;
 use crate::{Outcome, cargo, lambda, root, run, tools};
 
 const STACK: &str = "shop";
@@ -122,15 +123,13 @@ fn lint(programs: &Path) -> Outcome {
 }
 
 fn build(release: bool, folder: &Path) -> Outcome<PathBuf> {
-    let (profile, level) = if release { ("release", 9) } else { ("debug", 1) };
-    let mut command = cargo();
-    command.args(["build", "--quiet", "--locked", "--package", "cartwright-aws", "--bin", "bootstrap"]);
     if release {
-        command.arg("--release");
+        lambda::lambda(Architecture::X86)?;
+        return Ok(lambda::package());
     }
-    run(&mut command)?;
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright-aws", "--bin", "bootstrap"]))?;
     let zip = folder.join("cartwright.zip");
-    lambda::pack(&root().join("target").join(profile).join("bootstrap"), &zip, level)?;
+    lambda::pack(&root().join("target/debug/bootstrap"), &zip, 1)?;
     Ok(zip)
 }
 

@@ -14,6 +14,9 @@ const MAX_ZIP_BYTES: usize = 6 * 1024 * 1024;
 /// The C library of Amazon Linux 2023, where functions run: 2.34. What was built for a newer one does not start there.
 const GLIBC_MINOR: u32 = 34;
 
+/// The profile they are built with, in `Cargo.toml`.
+pub(crate) const PROFILE: &str = "function";
+
 /// What the functions run on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Architecture {
@@ -59,7 +62,7 @@ pub(crate) fn lambda(architecture: Architecture) -> Outcome {
 
 fn build(architecture: Architecture) -> Outcome<PathBuf> {
     let target = architecture.target();
-    let what = ["--locked", "--release", "--package", "cartwright-aws", "--bin", "bootstrap", "--target"];
+    let what = ["--locked", "--profile", PROFILE, "--package", "cartwright-aws", "--bin", "bootstrap", "--target"];
     if architecture.is_ours() {
         run(cargo().arg("build").args(what).arg(target))?;
     } else {
@@ -71,7 +74,7 @@ fn build(architecture: Architecture) -> Outcome<PathBuf> {
         let target = format!("{target}.2.{GLIBC_MINOR}");
         run(cargo().arg("zigbuild").args(what).arg(target).env("PATH", paths))?;
     }
-    Ok(root().join("target").join(target).join("release/bootstrap"))
+    Ok(root().join("target").join(target).join(PROFILE).join("bootstrap"))
 }
 
 /// Fails when the binary asks for a newer C library than there is on Lambda.

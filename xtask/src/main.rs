@@ -28,7 +28,8 @@ Tasks:
   test      All tests (installs an emulator of DynamoDB into target/tools once)
   doc       The documentation builds without a warning
   deny      Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
-  accept    The acceptance suite: accept BASE_URL against a running server, accept alone against a new one, twice
+  accept    The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
+            against a new one, twice
   bench     The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
   lambda    Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
   aws-test  Deploys the AWS home to an emulator of AWS and proves that it works (aws-test --help tells more; installs the

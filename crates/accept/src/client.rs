@@ -1,43 +1,76 @@
-//! A client that knows nothing of Cartwright: one request, one connection, plain HTTP/1.1.
+//! HTTP as any caller speaks it: `http://` and `https://`, connections kept alive, every status an answer.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
 use serde_json::Value;
+use ureq::http::{HeaderMap, Request, Uri};
+use ureq::tls::{RootCerts, TlsConfig};
 
-/// Longest wait for an answer.
+/// Longest wait for an answer: a server gives a request up after 30 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
+/// Longest life of an idle connection: servers close theirs after ten seconds or more.
+const MAX_IDLE: Duration = Duration::from_secs(5);
+/// Idle connections that are kept: about as many as checks and racers use at once.
+const MAX_IDLE_CONNECTIONS: usize = 24;
+/// Largest answer. A page is far below.
+const MAX_ANSWER_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Where the requests go.
+/// Where requests go.
 pub(crate) struct Client {
-    authority: String,
-    prefix: String,
+    agent: ureq::Agent,
+    base: String,
+    api_key: Option<String>,
 }
 
 /// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    /// Method and path it answers.
+    pub(crate) request: String,
     pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) headers: HeaderMap,
     /// The JSON, or `Null` when there is none.
     pub(crate) body: Value,
     /// The body as it came.
     pub(crate) text: String,
 }
 
+/// `text` as a base URL, without the slash at its end.
+///
+/// # Errors
+/// A sentence that says what would be one.
+pub(crate) fn base_url(text: &str) -> Result<String, String> {
+    let is_base =
+        |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none();
+    match text.parse::<Uri>().ok().filter(is_base) {
+        Some(_) => Ok(text.trim_end_matches('/').to_owned()),
+        None => Err("give a URL such as http://127.0.0.1:8080 or https://HOST/PREFIX".to_owned()),
+    }
+}
+
 impl Client {
-    /// A client of `http://host:port[/prefix]`.
-    pub(crate) fn new(url: &str) -> Result<Self, String> {
-        let rest = url.strip_prefix("http://").ok_or("the URL must begin with http://")?;
-        let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-        let prefix = prefix.trim_end_matches('/');
-        let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
-        Ok(Client { authority, prefix })
+    /// A client of the server at `base`. Certificates are checked against those the operating system trusts.
+    pub(crate) fn new(base: &str, api_key: Option<String>) -> Self {
+        // The second client finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(TIMEOUT))
+            .max_idle_age(MAX_IDLE)
+            .max_idle_connections(MAX_IDLE_CONNECTIONS)
+            .max_idle_connections_per_host(MAX_IDLE_CONNECTIONS)
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
+        Client { agent: config.build().new_agent(), base: base.to_owned(), api_key }
     }
 
-    /// Sends one request and reads its answer to the end of the connection.
+    /// Sends one request. `path` is an absolute path without the prefix of the base URL, as the server itself writes them.
+    ///
+    /// # Errors
+    /// Only when there is no answer.
     pub(crate) fn send(
         &self,
         method: &str,
@@ -45,55 +78,54 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Result<Answer, String> {
-        let failed = |what: &str, error: std::io::Error| format!("{method} {path}: cannot {what}: {error}");
-        let mut stream = TcpStream::connect(&self.authority).map_err(|error| failed("connect", error))?;
-        stream.set_read_timeout(Some(TIMEOUT)).map_err(|error| failed("connect", error))?;
-        let mut request =
-            format!("{method} {}{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.prefix, self.authority);
-        for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers.iter().copied().chain(self.api_key.as_deref().map(|key| ("x-api-key", key))) {
+            request = request.header(name, value);
         }
-        if let Some(body) = body {
-            if !headers.iter().any(|(name, _)| *name == "content-type") {
-                request += "content-type: application/json\r\n";
-            }
-            request += &format!("content-length: {}\r\n\r\n{body}", body.len());
-        } else {
-            request += "\r\n";
+        if body.is_some() && !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
         }
-        stream.write_all(request.as_bytes()).map_err(|error| failed("send", error))?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).map_err(|error| failed("read", error))?;
-        parse(&bytes)
-            .ok_or_else(|| format!("{method} {path}: the answer is no HTTP: {:?}", String::from_utf8_lossy(&bytes)))
+        let failed = |why: &dyn std::fmt::Display| format!("{method} {path}: {why}");
+        let response = match body {
+            Some(body) => self.agent.run(request.body(body).map_err(|error| failed(&error))?),
+            None => self.agent.run(request.body(()).map_err(|error| failed(&error))?),
+        };
+        let mut response = response.map_err(|error| failed(&error))?;
+        let text = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+        let text = String::from_utf8_lossy(&text.map_err(|error| failed(&error))?).into_owned();
+        Ok(Answer {
+            request: format!("{method} {path}"),
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+        })
     }
-}
 
-fn parse(bytes: &[u8]) -> Option<Answer> {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&bytes[..end]).ok()?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let header =
-        |line: &str| line.split_once(':').map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-    let headers: Vec<(String, String)> = lines.filter_map(header).collect();
-    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-    let body = if chunked { unchunk(&bytes[end + 4..])? } else { bytes[end + 4..].to_vec() };
-    let text = String::from_utf8_lossy(&body).into_owned();
-    Some(Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text })
-}
-
-fn unchunk(mut bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let line_end = bytes.windows(2).position(|window| window == b"\r\n")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..line_end]).ok()?.trim(), 16).ok()?;
-        bytes = &bytes[line_end + 2..];
-        if size == 0 {
-            return Some(body);
-        }
-        body.extend_from_slice(bytes.get(..size)?);
-        bytes = bytes.get(size + 2..)?;
+    /// Calls an operation of EventBridge. Signed as AWS wants it, with the credentials and the region of the environment; with
+    /// made-up ones where there are none, because a local server looks at neither.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub(crate) fn event_bridge(&self, operation: &str, body: &str) -> Result<Answer, String> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let or_test = |name: &str| environment(name).unwrap_or_else(|| "test".to_owned());
+        let region = environment("AWS_REGION").or_else(|| environment("AWS_DEFAULT_REGION"));
+        let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+        let (id, secret) = (or_test("AWS_ACCESS_KEY_ID"), or_test("AWS_SECRET_ACCESS_KEY"));
+        let identity = Credentials::new(id, secret, environment("AWS_SESSION_TOKEN"), None, "environment").into();
+        let target = format!("AWSEvents.{operation}");
+        let headers = [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.1")];
+        let signed = (|| {
+            let params = v4::SigningParams::builder().identity(&identity).region(&region).name("events");
+            let params = params.time(SystemTime::now()).settings(SigningSettings::default()).build()?.into();
+            let url = format!("{}/", self.base);
+            let request = SignableRequest::new("POST", url, headers.into_iter(), SignableBody::Bytes(body.as_bytes()))?;
+            sign(request, &params).map_err(Box::<dyn std::error::Error>::from)
+        })();
+        let (signature, _) = signed.map_err(|error| format!("{operation}: cannot be signed: {error}"))?.into_parts();
+        let headers: Vec<_> = headers.into_iter().chain(signature.headers()).collect();
+        self.send("POST", "/", &headers, Some(body))
     }
 }
 
@@ -102,13 +134,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_read_whole_or_in_chunks() {
-        let whole = parse(b"HTTP/1.1 201 Created\r\nLocation: /x\r\n\r\n{\"a\":1}").unwrap();
-        assert_eq!((whole.status, &whole.headers[0].1, &whole.body["a"]), (201, &"/x".to_owned(), &Value::from(1)));
-        let chunks =
-            parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n{\"a\r\n4\r\n\":1}\r\n0\r\n\r\n")
-                .unwrap();
-        assert_eq!(chunks.text, "{\"a\":1}");
-        assert!(parse(b"HTTP/1.1 200 OK\r\n").is_none());
+    fn a_base_url_may_have_a_prefix_but_no_query() {
+        assert_eq!(base_url("http://127.0.0.1:8080/").unwrap(), "http://127.0.0.1:8080");
+        let prefixed = "https://h:4566/restapis/x/dev/_user_request_";
+        assert_eq!(base_url(prefixed).unwrap(), prefixed);
+        for bad in ["127.0.0.1:8080", "ftp://h", "http://h/?a=b", "/v1", "", "http://"] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -15,8 +15,11 @@ use base64::prelude::BASE64_STANDARD;
 use cartwright::error::{Error, Kind};
 use cartwright::rest::{Door, is_request_id};
 use flate2::read::GzDecoder;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    HeaderName, HeaderValue, LINK,
+};
+use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use tracing::Span;
@@ -28,6 +31,8 @@ const TIME_TO_ANSWER: Duration = Duration::from_millis(500);
 /// Largest body of an answer: in the form it is handed over in, Lambda's 6 MB hold this much of any.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
+/// What pages may read of an answer besides its body.
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("ETag, Link, Location, Retry-After, X-Request-Id");
 /// The name of the header with a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -64,20 +69,37 @@ pub struct GatewayResponse {
     is_base64_encoded: bool,
 }
 
-/// Has `door` answer a request, within the time the function has left.
-///
-/// # Errors
-/// In words, when this is no request that API Gateway hands over.
-pub async fn answer(door: &Door, request: GatewayRequest, time_left: Duration) -> Result<GatewayResponse, String> {
-    let time_limit = REQUEST_TIMEOUT.min(time_left.saturating_sub(TIME_TO_ANSWER));
-    let request = request.into_http()?;
-    if let Some(id) = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()) {
-        Span::current().record("correlationId", id);
+/// The door, as API Gateway comes to it.
+pub struct Gateway {
+    door: Door,
+    cors_origin: Option<HeaderValue>,
+}
+
+impl Gateway {
+    /// `door`, open to pages of this origin, if any. What a browser asks beforehand, API Gateway answers itself.
+    pub fn new(door: Door, cors_origin: Option<HeaderValue>) -> Self {
+        Gateway { door, cors_origin }
     }
-    let response = door.clone().timeout(time_limit).answer(request).await;
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.map_err(|error| format!("an answer did not come in whole: {error}"))?.to_bytes();
-    Ok(hand_over(Response::from_parts(parts, body)))
+
+    /// Answers a request, within the time the function has left.
+    ///
+    /// # Errors
+    /// In words, when this is no request that API Gateway hands over.
+    pub async fn answer(&self, request: GatewayRequest, time_left: Duration) -> Result<GatewayResponse, String> {
+        let time_limit = REQUEST_TIMEOUT.min(time_left.saturating_sub(TIME_TO_ANSWER));
+        let request = request.into_http()?;
+        if let Some(id) = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()) {
+            Span::current().record("correlationId", id);
+        }
+        let mut response = self.door.clone().timeout(time_limit).answer(request).await;
+        if let Some(origin) = &self.cors_origin {
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            response.headers_mut().insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        }
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| format!("an answer did not come in whole: {error}"))?;
+        Ok(hand_over(Response::from_parts(parts, body.to_bytes())))
+    }
 }
 
 impl GatewayRequest {
@@ -114,8 +136,8 @@ impl GatewayRequest {
         }
     }
 
-    /// The headers, but for those that HTTP does not know. The request's id is that of API Gateway, unless the client
-    /// gave it one.
+    /// The headers, but for those that HTTP does not know, and for the one that makes a request one to put events on the bus:
+    /// the bus is EventBridge itself here. The request's id is that of API Gateway, unless the client gave it one.
     fn header_map(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let mut add = |name: &str, value: &str| {
@@ -127,6 +149,7 @@ impl GatewayRequest {
             Some(many) => many.iter().for_each(|(name, values)| values.iter().for_each(|value| add(name, value))),
             None => self.headers.iter().flatten().for_each(|(name, value)| add(name, value)),
         }
+        headers.remove("x-amz-target");
         let theirs = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
         if !theirs.is_some_and(is_request_id) {
             let ours = self.request_context.request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
@@ -195,11 +218,14 @@ fn too_large(response: &Response<Bytes>) -> Response<Bytes> {
     let error = Error::new(Kind::Unprocessable, "answer_too_large", message);
     let id = response.headers().get(REQUEST_ID).cloned().unwrap_or(HeaderValue::from_static(""));
     let problem = error.problem(id.to_str().unwrap_or_default()).to_string();
-    let mut response = Response::new(Bytes::from(problem));
-    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
+    let mut problem = Response::new(Bytes::from(problem));
+    *problem.status_mut() = error.kind().status();
+    *problem.headers_mut() = response.headers().clone();
+    for of_the_answer in [CONTENT_LENGTH, CONTENT_ENCODING, ETAG, LINK] {
+        problem.headers_mut().remove(of_the_answer);
+    }
+    problem.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    problem
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@
 pub mod settings;
 
 pub mod clients;
-pub mod dynamodb;
 pub mod logs;
 pub mod open;
+
+pub mod dynamodb;
 
 pub mod gateway;
 

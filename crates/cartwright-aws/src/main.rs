@@ -8,7 +8,7 @@ use cartwright::app::{App, Clock};
 use cartwright::store::Key;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
-use cartwright_aws::gateway::{self, GatewayRequest};
+use cartwright_aws::gateway::{Gateway, GatewayRequest};
 use cartwright_aws::open::{open, open_store};
 use cartwright_aws::relay::{Relay, StreamBatch};
 use cartwright_aws::settings::{Role, Service, Settings};
@@ -51,11 +51,11 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
     let config = clients::sdk_config(&settings.aws, clients::http_client());
     let sqs = || aws_sdk_sqs::Client::new(&config);
     match settings.role.clone() {
-        Role::Api(service) => {
+        Role::Api { service, cors_origin } => {
             let app = open(&settings, &config);
             warm_up(&app, service).await?;
-            let door = api::door(&app);
-            serve(async |request: GatewayRequest, time_left| gateway::answer(&door, request, time_left).await).await
+            let gateway = Gateway::new(api::door(&app), cors_origin);
+            serve(async |request: GatewayRequest, time_left| gateway.answer(request, time_left).await).await
         }
         Role::Worker { queue, max_receives, .. } => {
             let worker = Worker::new(open(&settings, &config), queue, max_receives, sqs());

@@ -36,7 +36,13 @@ fn notifier(settings: &Settings, config: &SdkConfig) -> Arc<dyn Notifier> {
 
 /// The store of a function.
 pub fn open_store(settings: &Settings, config: &SdkConfig, ids: Arc<dyn Ids>, clock: Arc<dyn Clock>) -> DynamoStore {
+    dynamo_store(config, settings.prefix.clone(), ids, clock)
+}
+
+/// The store in the tables whose names begin with `prefix`.
+pub fn dynamo_store(config: &SdkConfig, prefix: String, ids: Arc<dyn Ids>, clock: Arc<dyn Clock>) -> DynamoStore {
+    // The store repeats requests itself: it knows which can be.
     let (retries, timeouts) = retry::settings();
     let config = aws_sdk_dynamodb::config::Builder::from(config).retry_config(retries).timeout_config(timeouts).build();
-    DynamoStore::new(aws_sdk_dynamodb::Client::from_conf(config), settings.prefix.clone(), ids, clock)
+    DynamoStore::new(aws_sdk_dynamodb::Client::from_conf(config), prefix, ids, clock)
 }

@@ -6,6 +6,7 @@ use cartwright::attempt::MAX_RECEIVES;
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
 use cartwright::events::Queue;
 use cartwright::store::Table;
+use http::HeaderValue;
 use iso_currency::Currency;
 use tracing_subscriber::filter::Targets;
 
@@ -28,7 +29,12 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// Answers HTTP requests.
-    Api(Service),
+    Api {
+        /// Those of which part.
+        service: Service,
+        /// The origin of the pages that may call the API, if any may.
+        cors_origin: Option<HeaderValue>,
+    },
     /// Processes the messages of a queue.
     Worker {
         /// The queue.
@@ -143,7 +149,13 @@ fn role(
             let names = Service::ALL.map(Service::name).join(", ");
             let name = get("SERVICE", &format!("one of {names}"))?;
             let service = Service::ALL.into_iter().find(|service| service.name() == name);
-            service.map(Role::Api).ok_or_else(|| format!("SERVICE is {name:?}: it must be one of {names}"))
+            let service = service.ok_or_else(|| format!("SERVICE is {name:?}: it must be one of {names}"))?;
+            let cors_origin = find("CORS_ORIGIN").map(|origin| {
+                let wrong =
+                    |_| format!("CORS_ORIGIN is {origin:?}: it must be an origin such as https://shop.example, or *");
+                HeaderValue::from_str(&origin).map_err(wrong)
+            });
+            Ok(Role::Api { service, cors_origin: cors_origin.transpose()? })
         }
         "worker" => {
             let names = Queue::ALL.map(Queue::name).join(", ");
@@ -172,7 +184,7 @@ impl Role {
     /// The role's name.
     pub fn name(&self) -> &'static str {
         match self {
-            Role::Api(_) => "api",
+            Role::Api { .. } => "api",
             Role::Worker { .. } => "worker",
             Role::Relay { .. } => "relay",
             Role::DeadLetters => "dead-letters",
@@ -182,7 +194,7 @@ impl Role {
     /// Which of the functions with that role.
     pub fn part(&self) -> &'static str {
         match self {
-            Role::Api(service) => service.name(),
+            Role::Api { service, .. } => service.name(),
             Role::Worker { queue, .. } => queue.name(),
             Role::Relay { .. } => "outbox",
             Role::DeadLetters => "queues",

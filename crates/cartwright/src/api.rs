@@ -57,6 +57,7 @@ fn routes() -> Routes {
         .delete("/v1/customers/{username}",            people::erase_customer,   "Erase a customer; orders stay without personal data")
         .get   ("/v1/customers/{username}/addresses",  people::list_addresses,   "Get the address book")
         .post  ("/v1/customers/{username}/addresses",  people::add_address,      "Add an address")
+        .get   ("/v1/customers/{username}/addresses/{addressId}", people::get_address, "Get an address")
         .delete("/v1/customers/{username}/addresses/{addressId}", people::remove_address, "Remove an address")
         .get   ("/v1/customers/{username}/orders",     orders::list_orders_of_customer, "List the orders of a customer, newest first")
         .get   ("/v1/customers/{username}/export",     people::export_customer,  "Get everything that is kept about a customer")

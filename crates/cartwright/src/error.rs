@@ -7,7 +7,7 @@
 use std::fmt;
 
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What went wrong, as coarse as a caller needs to react to it.
@@ -82,7 +82,7 @@ impl Kind {
 }
 
 /// One bad field of a request: where it is (an RFC 6901 JSON pointer, or `?name` for a query parameter) and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// JSON pointer into the request body, or `?name` for a query parameter.
     pub pointer: String,

@@ -15,8 +15,9 @@ use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::export::{self, Export};
+use cartwright::local::import::{self, Import};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
-use cartwright::local::{DEMO_PRODUCTS, LogNotifier, restore, seed, server};
+use cartwright::local::{DEMO_PRODUCTS, LogNotifier, seed, server};
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
 use clap::{Args, Parser, Subcommand};
@@ -68,14 +69,7 @@ enum Command {
     },
     DeadLetters(DeadLetters),
     Export(Export),
-    /// Make a shop out of an export.
-    Import {
-        /// The file that `cartwright export` has made.
-        file: PathBuf,
-        /// Folder of the new shop. It must not have one yet.
-        #[arg(long, env = "CARTWRIGHT_DATA", default_value = "./cartwright-data", value_name = "FOLDER")]
-        data: PathBuf,
-    },
+    Import(Import),
     Backup(Backup),
 }
 
@@ -113,8 +107,11 @@ async fn main() -> ExitCode {
         Command::Seed { shop } => seed_only(shop).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Export(command) => export::run(command),
-        Command::Import { file, data } => restore::run(&file, &data),
         Command::Backup(command) => backup::run(command),
+        Command::Import(command) => match import::run(command).await {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use cartwright_aws::gateway::answer;
+use cartwright_aws::gateway::Gateway;
 use serde_json::{Value, json};
 
 use crate::shop::Shop;
@@ -32,7 +32,8 @@ fn request(method: &str, path: &str, changes: Value) -> Value {
 }
 
 async fn send(shop: &Shop, request: Value) -> Value {
-    let response = answer(&shop.door, serde_json::from_value(request).unwrap(), TIME).await.unwrap();
+    let gateway = Gateway::new(shop.door.clone(), None);
+    let response = gateway.answer(serde_json::from_value(request).unwrap(), TIME).await.unwrap();
     serde_json::to_value(response).unwrap()
 }
 
@@ -91,6 +92,8 @@ async fn whatever_a_client_sends_gets_an_answer() {
         let response = send(&shop, request("GET", path, json!({}))).await;
         assert!((200..500).contains(&response["statusCode"].as_u64().unwrap()), "{path}: {response}");
     }
+    let put_events = json!({"multiValueHeaders": {"X-Amz-Target": ["AWSEvents.PutEvents"]}, "body": "{}"});
+    assert_eq!(read(&send(&shop, request("POST", "/", put_events)).await).0, 405, "the bus is elsewhere");
     let (status, problem) = read(&send(&shop, request("GET", "/v1/baskets/a%20b", json!({}))).await);
     assert_eq!((status, &problem["code"]), (400, &json!("invalid_user_name")), "the path arrives decoded once");
 }
@@ -130,7 +133,21 @@ async fn a_request_that_takes_too_long_is_given_up_before_the_function_is_cut_of
     let shop = Shop::new();
     let product = json!({"name": "hangs", "category": "c", "price": {"amount": 1, "currency": "USD"}}).to_string();
     let request = serde_json::from_value(request("POST", "/v1/products", json!({"body": product}))).unwrap();
-    let response = answer(&shop.door, request, Duration::from_millis(600)).await.unwrap();
+    let gateway = Gateway::new(shop.door.clone(), None);
+    let response = gateway.answer(request, Duration::from_millis(600)).await.unwrap();
     let (status, problem) = read(&serde_json::to_value(response).unwrap());
     assert_eq!((status, &problem["code"]), (503, &json!("timeout")));
+}
+
+#[tokio::test]
+async fn pages_of_one_origin_may_read_answers_and_problems() {
+    let shop = Shop::new();
+    let gateway = Gateway::new(shop.door.clone(), Some("https://shop.example".parse().unwrap()));
+    for path in ["/health", "/nowhere"] {
+        let request = serde_json::from_value(request("GET", path, json!({}))).unwrap();
+        let answer = serde_json::to_value(gateway.answer(request, TIME).await.unwrap()).unwrap();
+        let headers = &answer["multiValueHeaders"];
+        assert_eq!(headers["access-control-allow-origin"], json!(["https://shop.example"]));
+        assert!(headers["access-control-expose-headers"][0].as_str().unwrap().contains("ETag"), "{answer}");
+    }
 }

@@ -11,6 +11,8 @@ mod shop;
 mod cost;
 mod dead_letters;
 mod gateway;
+mod moving;
+mod outbox;
 mod process;
 mod queues;
 mod relay;

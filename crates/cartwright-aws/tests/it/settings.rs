@@ -24,7 +24,10 @@ fn read(changes: &[(&str, &str)]) -> Result<Settings, String> {
 #[test]
 fn every_role_has_what_it_needs_and_defaults_for_the_rest() {
     let settings = read(&[]).unwrap();
-    assert_eq!((settings.role, settings.prefix.as_str()), (Role::Api(Service::Catalog), "shop-"));
+    assert_eq!(
+        (settings.role, settings.prefix.as_str()),
+        (Role::Api { service: Service::Catalog, cors_origin: None }, "shop-")
+    );
     assert_eq!(
         (settings.config.currency.code(), &settings.config.operation_tables[..]),
         ("USD", &["lambda-apigateway".to_owned()][..])
@@ -65,6 +68,7 @@ fn what_is_missing_or_wrong_is_named() {
             "SERVICE is missing: it must be one of catalog, basket, ordering, purchases, operations, queues, site",
         ),
         (&[("SERVICE", "x")], "SERVICE is \"x\""),
+        (&[("CORS_ORIGIN", "a\nb")], "CORS_ORIGIN is \"a\\nb\""),
         (&[("ROLE", "worker")], "QUEUE is missing: it must be one of OrderQueue, "),
         (&[("ROLE", "worker"), ("QUEUE", "x")], "QUEUE is \"x\""),
         (

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::events::Event;
 use crate::rest::{IfMatch, List, Listing};
-use crate::store::{Adjustment, Batch, Change, Cursor, Doc, Expect, Key, Once, Table, transact};
+use crate::store::{Adjustment, Batch, Change, Cursor, Doc, Expect, Key, Once, Store, Table, transact};
 use crate::values::ProductId;
 
 /// Most products that are read with their stock in one go: half of what one read of many keys may name.
@@ -336,12 +336,11 @@ pub async fn pin_currency(app: &App) -> Result<()> {
     let wanted = Settings { currency: app.config.currency };
     transact(app, &Once::unkeyed(), Table::Catalog, || async {
         let mut batch = Batch::new(Table::Catalog);
-        match app.store.get(&key).await? {
+        match find_currency(&*app.store).await? {
             None => {
                 batch.put(key.clone(), Expect::Absent, &wanted)?;
             }
-            Some(doc) => {
-                let pinned = currency_of(&doc)?;
+            Some(pinned) => {
                 if pinned != wanted.currency {
                     let message = format!(
                         "This shop's prices are in {0}, not {1}: start it with --currency {0}, or choose another folder.",
@@ -368,6 +367,14 @@ pub fn settings_key() -> Key {
 /// `internal` when it is unreadable.
 pub fn currency_of(settings: &Doc) -> Result<iso_currency::Currency> {
     Ok(settings.parse::<Settings>()?.currency)
+}
+
+/// The currency of the shop in `store`, once it was started.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_currency(store: &dyn Store) -> Result<Option<iso_currency::Currency>> {
+    store.get(&settings_key()).await?.map(|settings| currency_of(&settings)).transpose()
 }
 
 /// What is fixed once the shop has prices.

@@ -109,6 +109,16 @@ pub(crate) async fn add_address(
     Ok(Reply::new(Address { id, label, address }).location(location))
 }
 
+pub(crate) async fn get_address(
+    app: App,
+    Segment((user, id)): Segment<(Username, u32)>,
+) -> Result<Reply<200, Address>> {
+    let found = ops::get_customer(&app, &user).await?;
+    let etag = found.etag();
+    let address = found.customer.addresses.iter().find(|entry| entry.id == id);
+    address.map(|address| Reply::new(address.clone()).etag(etag)).ok_or_else(ops::no_such_address)
+}
+
 pub(crate) async fn remove_address(
     app: App,
     Segment((user, id)): Segment<(Username, u32)>,

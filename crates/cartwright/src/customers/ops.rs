@@ -39,6 +39,10 @@ fn no_such_customer() -> Error {
     Error::not_found("customer_not_found", "such customer")
 }
 
+pub(super) fn no_such_address() -> Error {
+    Error::not_found("address_not_found", "such address in the book")
+}
+
 /// One customer.
 ///
 /// # Errors
@@ -160,7 +164,7 @@ pub async fn remove_address(app: &App, username: &Username, if_match: &IfMatch, 
         let before = get_customer(app, username).await?;
         if_match.check(&before.etag())?;
         let after = before.customer.without_address(id, app.clock.now());
-        let after = after.ok_or_else(|| Error::not_found("address_not_found", "such address in the book"))?;
+        let after = after.ok_or_else(no_such_address)?;
         write(Batch::new(Table::Ordering), before.version, after)
     })
     .await

@@ -36,18 +36,20 @@ impl Client {
         Ok(Client { host, port: uri.port_u16().unwrap_or(80), prefix })
     }
 
-    /// Sends one request with this JSON (or nothing) as its body. Returns the status and the body of the answer.
+    /// Sends one request with this JSON (or nothing) as its body, to be carried out once under `key` when it has one.
+    /// Returns the status and the body of the answer.
     ///
     /// # Errors
     /// Those of the network, and an answer that is none.
-    pub fn send(&self, method: &Method, path: &str, json: &str) -> io::Result<(u16, Vec<u8>)> {
+    pub fn send(&self, method: &Method, path: &str, key: Option<&str>, json: &str) -> io::Result<(u16, Vec<u8>)> {
         let mut connection = self.connect()?;
         connection.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         connection.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         let Client { host, port, prefix } = self;
+        let key = key.map(|key| format!("idempotency-key: {key}\r\n")).unwrap_or_default();
         let head = format!(
             "{method} {prefix}{path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\naccept: application/json\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+             content-type: application/json\r\n{key}content-length: {}\r\n\r\n",
             json.len()
         );
         connection.write_all((head + json).as_bytes())?;

@@ -5,36 +5,19 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use axum::body::Body;
 use clap::{Args, Subcommand};
-use http::{Method, Request};
-use http_body_util::BodyExt;
+use http::Method;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-use super::LogNotifier;
-use super::client::Client;
-use super::sqlite::{FILE_NAME, OpenError, SqliteStore};
-use crate::api;
-use crate::app::App;
-use crate::config::Config;
+use super::shop::{AnyError, Place, Shop, text};
 use crate::queues::MAX_AT_ONCE;
 use crate::queues::ops::Taken;
-use crate::rest::Door;
-use crate::system::{SystemClock, SystemIds};
 
 /// Longest reason in a line of the list; `show` has all of it.
 const MAX_REASON_CHARS: usize = 100;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Look at the messages that could not be processed, and decide what becomes of them.
 #[derive(Args)]
@@ -50,12 +33,8 @@ Mend the cause, then redrive it; discard what can never succeed.
 pub struct DeadLetters {
     #[command(subcommand)]
     command: Command,
-    /// The running server to ask.
-    #[arg(long, global = true, env = "CARTWRIGHT_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    url: String,
-    /// Ask no server, but open the shop in this folder. Only while no server runs there.
-    #[arg(long, global = true, value_name = "FOLDER")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Print JSON, as the API answers it: of a list, one dead letter a line.
     #[arg(long, global = true)]
     json: bool,
@@ -114,11 +93,8 @@ struct Which {
 /// # Errors
 /// A sentence for the terminal.
 pub async fn run(command: DeadLetters) -> Result<(), AnyError> {
-    let DeadLetters { command, url, data, json } = command;
-    let shop = match data {
-        None => Shop::Server { client: Client::new(&url)?, url },
-        Some(folder) => Shop::open(folder)?,
-    };
+    let DeadLetters { command, place, json } = command;
+    let shop = Shop::at(place).await?;
     let outcome = match command {
         Command::List { queue, limit } => list(&shop, queue, limit, json).await,
         Command::Show { queue, id } => show(&shop, &queue, &id, json).await,
@@ -129,74 +105,6 @@ pub async fn run(command: DeadLetters) -> Result<(), AnyError> {
     // A closed pipe is no reason to complain: nobody reads it any more.
     let _ = std::io::stdout().write_all(outcome?.as_bytes());
     Ok(())
-}
-
-/// Whom to ask.
-enum Shop {
-    Server { client: Client, url: String },
-    Folder { door: Door, store: Arc<SqliteStore> },
-}
-
-impl Shop {
-    fn open(folder: PathBuf) -> Result<Shop, AnyError> {
-        if !folder.join(FILE_NAME).is_file() {
-            return Err(OpenError::NoShop { folder }.into());
-        }
-        // There is no server whose log would have it.
-        let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let levels =
-            Targets::new().with_default(LevelFilter::WARN).with_target("cartwright::queues", LevelFilter::INFO);
-        tracing_subscriber::registry().with(format).with(levels).init();
-        let clock = Arc::new(SystemClock);
-        let store = SqliteStore::open(&folder, clock.clone())?;
-        let app = App::new(
-            store.clone(),
-            store.clone(),
-            Arc::new(LogNotifier),
-            clock,
-            Arc::new(SystemIds),
-            Config::default(),
-        );
-        Ok(Shop::Folder { door: api::door(&app), store })
-    }
-
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AnyError> {
-        self.ask(Method::GET, path, String::new()).await
-    }
-
-    /// The answer to a request; an error that says what the shop says when it refuses.
-    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: String) -> Result<T, AnyError> {
-        let (status, answer) = match self {
-            Shop::Server { client, url } => client.send(&method, path, &body).map_err(|error| {
-                format!(
-                    "no server answers at {url} ({error}); start it with `cartwright serve`, name another with --url, \
-                     or the folder of a stopped one with --data"
-                )
-            })?,
-            Shop::Folder { door, .. } => {
-                let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
-                let response = door.answer(request.body(Body::from(body))?).await;
-                (response.status().as_u16(), response.into_body().collect().await?.to_bytes().to_vec())
-            }
-        };
-        let stranger = || format!("what answers is not a Cartwright server (status {status})");
-        if (200..300).contains(&status) {
-            return serde_json::from_slice(&answer).map_err(|_| stranger().into());
-        }
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-        let fields = answer["errors"].as_array().into_iter().flatten();
-        let fields = fields.map(|field| format!(" {}: {}.", text(&field["pointer"]), text(&field["detail"])));
-        match answer["detail"].as_str() {
-            Some(detail) => Err(format!("{detail}{}", fields.collect::<String>()).into()),
-            None => Err(stranger().into()),
-        }
-    }
-
-    async fn close(&self) {
-        if let Shop::Folder { store, .. } = self {
-            store.close().await;
-        }
-    }
 }
 
 /// A queue, as far as it matters here.
@@ -222,11 +130,6 @@ fn segment(text: &str) -> String {
         let _ = if plain { write!(part, "{}", byte as char) } else { write!(part, "%{byte:02X}") };
     }
     part
-}
-
-/// A JSON text as it is, anything else as JSON.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 async fn list(shop: &Shop, queue: Option<String>, limit: usize, json: bool) -> Result<String, AnyError> {

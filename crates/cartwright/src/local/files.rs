@@ -11,7 +11,7 @@ use tempfile::{NamedTempFile, PersistError};
 ///
 /// # Errors
 /// Those of the file system.
-pub(super) fn new_for(path: &Path) -> io::Result<NamedTempFile> {
+pub fn new_for(path: &Path) -> io::Result<NamedTempFile> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".");
     tempfile::Builder::new().prefix(&name).suffix(".partial").tempfile_in(folder_of(path))
@@ -21,7 +21,7 @@ pub(super) fn new_for(path: &Path) -> io::Result<NamedTempFile> {
 ///
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`], and those of the file system; `path` is as it was then.
-pub(super) fn put_in_place(file: NamedTempFile, path: &Path, replace: bool) -> io::Result<()> {
+pub fn put_in_place(file: NamedTempFile, path: &Path, replace: bool) -> io::Result<()> {
     file.as_file().sync_all()?;
     let put = if replace { file.persist(path) } else { file.persist_noclobber(path) };
     put.map_err(|PersistError { error, .. }| error)?;

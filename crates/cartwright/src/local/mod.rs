@@ -6,12 +6,15 @@ pub mod client;
 pub mod dead_letters;
 pub mod delivery;
 pub mod export;
-mod files;
+pub mod files;
+pub mod import;
 mod notifier;
-pub mod restore;
+mod restore;
 mod seed;
 pub mod server;
+mod shop;
 pub mod sqlite;
+mod unread;
 
 pub use notifier::LogNotifier;
 pub use seed::{DEMO_PRODUCTS, seed};

@@ -4,17 +4,13 @@
 //! shown to be as they were written. An import that is killed therefore leaves no half of a shop: it is started again, and
 //! removes what the first has left.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write, stdout};
+use std::io::{BufRead, Write, stdout};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::sqlite::{Building, BuildingError};
 use crate::transfer::{Chunk, Reader, Totals, TransferError};
-
-/// Bytes that are read in one go.
-const INPUT_BYTES: usize = 256 * 1024;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,21 +25,18 @@ pub enum RestoreError {
     Building(#[from] BuildingError),
 }
 
-/// Imports the export in `file` into the folder `data`, with a progress bar, and says what was imported.
+/// Imports an export called `name` of so many bytes (of a pipe nobody knows) into the folder `data`, with a progress bar, and
+/// says what was imported.
 ///
 /// # Errors
 /// A sentence for the terminal. Nothing has changed then.
-pub fn run(file: &Path, data: &Path) -> Result<(), AnyError> {
-    let cannot_read = |error| format!("cannot read {}: {error}", file.display());
-    let input = File::open(file).map_err(cannot_read)?;
-    let metadata = input.metadata().map_err(cannot_read)?;
-    // Of a pipe nobody knows how long it is.
-    let bar = if metadata.is_file() { ProgressBar::new(metadata.len()) } else { ProgressBar::no_length() };
+pub fn run(input: impl BufRead, name: &str, size: Option<u64>, data: &Path) -> Result<(), AnyError> {
+    let bar = size.map_or_else(ProgressBar::no_length, ProgressBar::new);
     bar.set_style(ProgressStyle::with_template("Importing {bar:40} {bytes}/{total_bytes}, {eta} left")?);
-    let totals = restore(BufReader::with_capacity(INPUT_BYTES, input), data, |bytes| bar.set_position(bytes));
+    let totals = restore(input, data, |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
     let totals = totals.map_err(|error| match error {
-        RestoreError::Transfer(error) => format!("{}: {error}", file.display()),
+        RestoreError::Transfer(error) => format!("{name}: {error}"),
         RestoreError::Building(error) => error.to_string(),
     })?;
     let digest = totals.digest;

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::unread;
 use crate::rest::Door;
 
 /// Connections at the same time; more wait in the operating system's queue. Far below what memory would bear.
@@ -91,7 +91,7 @@ impl Server {
                 let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let (door, stopping) = (door.clone(), stopping.clone());
                     async move {
-                        let mut response = door.answer(request.map(Body::new)).await;
+                        let mut response = unread::answer(&door, request).await;
                         if *stopping.borrow() {
                             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                         }

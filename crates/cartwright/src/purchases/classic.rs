@@ -1,5 +1,8 @@
 //! The classic `/product-purchase` paths: the bodies of the design they come from, the same operations behind them.
 
+use std::collections::HashMap;
+
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -123,7 +126,14 @@ pub struct ClassicSentPurchase {
     time_of_purchase: Sent<PurchaseTime>,
 }
 
-fn checked(app: &App, sent: ClassicSentPurchase) -> Result<Purchase> {
+/// Whether a JSON object is spelled as here: all names but `action` begin with a capital, and none does under `/v1`.
+pub(super) fn is_spelled_so(object: &str) -> bool {
+    let names: Result<HashMap<String, IgnoredAny>, _> = serde_json::from_str(object);
+    names.is_ok_and(|names| names.keys().any(|name| name.starts_with(|first: char| first.is_ascii_uppercase())))
+}
+
+/// The purchase in this shop, or every field that stands in its way.
+pub(super) fn checked(app: &App, sent: ClassicSentPurchase) -> Result<Purchase> {
     let currency = app.config.currency;
     let sent = SentPurchase {
         product_id: sent.product_id,

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::ops::{self, Accepted, KnownPurchase};
-use super::{Action, By, Names, Progress, Purchase, PurchaseId, SentPurchase, Sum};
+use super::{Action, By, Names, Progress, Purchase, PurchaseId, SentPurchase, Sum, classic};
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
 use crate::rest::{IfMatch, Items, List, Params, Post, Put, Reply, Segment, decode};
@@ -76,7 +76,7 @@ impl From<Accepted> for AcceptedPurchase {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordPurchases {
-    /// The purchases: 1 to 100.
+    /// The purchases: 1 to 100. Each may also be spelled as on the classic paths (`ProductId`, `PricePerUnit`, …).
     #[schema(value_type = Vec<SentPurchase>)]
     purchases: Vec<Box<RawValue>>,
 }
@@ -160,6 +160,14 @@ fn checked(app: &App, sent: SentPurchase) -> Result<Purchase> {
     sent.check(&Names::V1, app.config.currency).map_err(Error::fields)
 }
 
+/// A purchase in either spelling, which is that of its bad fields too.
+fn checked_line(app: &App, line: &str) -> Result<Purchase> {
+    if classic::is_spelled_so(line) {
+        return classic::checked(app, decode(line.as_bytes())?);
+    }
+    checked(app, decode(line.as_bytes())?)
+}
+
 pub(crate) async fn list_purchases(app: App, list: List) -> Result<Reply<200, Items<PurchaseView>>> {
     let listing = ops::list_purchases(&app, &list).await?;
     Ok(Reply::page(&list, listing, PurchaseView::from))
@@ -171,7 +179,7 @@ pub(crate) async fn record_purchase(app: App, post: Post<SentPurchase>) -> Resul
 }
 
 pub(crate) async fn record_purchases(app: App, post: Post<RecordPurchases>) -> Result<Reply<207, RecordedPurchases>> {
-    let lines = post.body.purchases.iter().map(|line| checked(&app, decode(line.get().as_bytes())?)).collect();
+    let lines = post.body.purchases.iter().map(|line| checked_line(&app, line.get())).collect();
     let answers = ops::record_purchases(&app, &post.once, lines).await?;
     let purchases: Vec<LineAnswer> = answers.into_iter().map(LineAnswer::from).collect();
     let accepted = purchases.iter().filter(|line| matches!(line, LineAnswer::Accepted(_))).count();

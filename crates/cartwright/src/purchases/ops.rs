@@ -18,7 +18,7 @@ use crate::store::{
 /// Most purchases recorded by one request: as many as a page shows.
 pub const MAX_LINES: usize = 100;
 /// Purchases accepted in one commit: each is a head and a message, and one item is left for the answer that is kept.
-const LINES_PER_COMMIT: usize = (MAX_ITEMS_PER_COMMIT - 1) / 2;
+pub const LINES_PER_COMMIT: usize = (MAX_ITEMS_PER_COMMIT - 1) / 2;
 /// Most purchases that are read in one go: half of what one read of many keys may name.
 const MAX_PURCHASES_AT_ONCE: usize = MAX_GET_MANY / 2;
 

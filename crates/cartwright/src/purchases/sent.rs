@@ -161,6 +161,24 @@ impl Names {
         customer_name: "/CustomerName",
         purchased_at: "/TimeOfPurchase",
     };
+
+    /// All of them, in the order in which a purchase is written.
+    pub fn all(&self) -> [&'static str; 10] {
+        let Names { product_id, product_name, product_description, category, unit_price, .. } = *self;
+        let Names { quantity, total, customer_id, customer_name, purchased_at, .. } = *self;
+        [
+            product_id,
+            product_name,
+            product_description,
+            category,
+            unit_price,
+            quantity,
+            total,
+            customer_id,
+            customer_name,
+            purchased_at,
+        ]
+    }
 }
 
 impl SentPurchase {

@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::events::{Envelope, Queue};
 
 pub use page::{Cursor, Sharded, list_merged};
-pub use update::{Change, InFlight, Once, transact};
+pub use update::{ANSWER_KEPT, Change, InFlight, Once, transact};
 
 /// Most items (writes, events and messages together) in one commit: DynamoDB's limit for a transaction.
 pub const MAX_ITEMS_PER_COMMIT: usize = 100;

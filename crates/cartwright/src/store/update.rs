@@ -18,7 +18,7 @@ const MAX_ATTEMPTS: u32 = 25;
 /// Longest pause between two attempts.
 const MAX_PAUSE_MS: u64 = 50;
 /// How long the answer to an `Idempotency-Key` is kept.
-const ANSWER_KEPT: SignedDuration = SignedDuration::from_hours(24);
+pub const ANSWER_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// What an operation decided: the batch to commit, and its result if that succeeds.
 pub struct Change<T> {

@@ -211,11 +211,15 @@ async fn customers_under_v1() {
     let home =
         shop.post("/v1/customers/ann/addresses", json!({"label": "home", "address": "17 Nightingale Lane"})).await;
     assert_eq!((home.status.as_u16(), home.header("location")), (201, "/v1/customers/ann/addresses/1"));
+    let shown = shop.get(home.header("location")).await;
+    assert_eq!((shown.status.as_u16(), &shown.body), (200, &home.body), "the location leads to it");
+    assert_eq!(shown.header("etag"), shop.get("/v1/customers/ann").await.header("etag"));
     shop.post("/v1/customers/ann/addresses", json!({"address": "1 Work Street"})).await.expect(201);
     let book = shop.get("/v1/customers/ann/addresses").await.expect(200);
     assert_eq!(book["items"].as_array().unwrap().len(), 2);
     shop.delete("/v1/customers/ann/addresses/1").await.expect(204);
     assert_eq!(shop.delete("/v1/customers/ann/addresses/1").await.code(), "address_not_found");
+    assert_eq!(shop.get("/v1/customers/ann/addresses/1").await.code(), "address_not_found");
     let late = shop.send(Method::PATCH, "/v1/customers/ann", &[("if-match", &seen)], r#"{"name":"x"}"#).await;
     assert_eq!(late.status, 412);
     assert_eq!(shop.patch("/v1/customers/ann", json!({})).await.code(), "invalid_request");

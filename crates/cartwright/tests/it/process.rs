@@ -6,6 +6,7 @@ mod dead_letters;
 mod disk;
 mod harness;
 mod hostile;
+mod import;
 mod load;
 mod roles;
 mod startup;

@@ -320,6 +320,24 @@ async fn many_purchases_are_recorded_each_on_its_own() {
 }
 
 #[tokio::test]
+async fn each_of_many_purchases_may_be_spelled_as_on_the_classic_paths() {
+    let shop = TestShop::new().await;
+    let shown = with(with(classic(), "action", json!("create")), "ProductPurchaseId", json!("7"));
+    let bad = with(with(classic(), "TotalPrice", json!("1")), "CustomerName", json!(""));
+    let mixed = with(classic(), "productId", json!("p"));
+    let lines = json!([classic(), purchase("p", "c", 100, 1, "2026-01-01"), shown, bad, mixed]);
+    let answer = shop.post("/v1/purchases/batch", json!({"purchases": lines})).await.expect(207);
+    assert_eq!((&answer["accepted"], &answer["refused"]), (&json!(4), &json!(1)));
+    let errors = answer["purchases"][3]["problem"]["errors"].as_array().unwrap();
+    let pointers: Vec<&str> = errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+    assert_eq!(pointers, ["/CustomerName", "/TotalPrice"], "by the names they were sent under");
+    shop.deliver().await;
+    let first = &answer["purchases"][0]["accepted"];
+    let stored = shop.get(first["statusUrl"].as_str().unwrap()).await.expect(200);
+    assert_eq!((&stored["purchase"]["unitPrice"], &stored["status"]), (&usd(103_200), &json!("stored")));
+}
+
+#[tokio::test]
 async fn an_idempotency_key_records_once_one_purchase_or_many() {
     let shop = TestShop::new().await;
     let headers = |key: &'static str| [("content-type", "application/json"), ("idempotency-key", key)];

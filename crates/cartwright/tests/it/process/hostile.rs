@@ -125,6 +125,36 @@ fn a_chunked_body_that_is_too_large_is_refused() {
 }
 
 #[test]
+fn a_connection_outlives_a_request_whose_body_nobody_wanted() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let mut connection = connect(server.address()).unwrap();
+    for _ in 0..3 {
+        let head = "POST /no/such/path HTTP/1.1\r\nhost: shop\r\ncontent-length: 2\r\n\r\n";
+        connection.get_mut().write_all(head.as_bytes()).unwrap();
+        // Many clients write head and body one after the other.
+        std::thread::sleep(TRICKLE / 10);
+        connection.get_mut().write_all(b"{}").unwrap();
+        let answer = Answer::read(&mut connection).unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (404, None));
+    }
+}
+
+#[test]
+fn a_body_that_never_comes_is_answered_with_the_end_of_the_connection() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    for expect in ["", "expect: 100-continue\r\n"] {
+        let mut connection = connect(server.address()).unwrap();
+        let head = format!("POST /no/such/path HTTP/1.1\r\nhost: shop\r\n{expect}content-length: 2\r\n\r\n");
+        connection.get_mut().write_all(head.as_bytes()).unwrap();
+        let answer = Answer::read(&mut connection).unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (404, Some("close")));
+        assert_eq!(connection.read(&mut [0; 1]).unwrap(), 0, "it is closed");
+    }
+}
+
+#[test]
 fn headers_that_are_too_large_are_refused_and_the_server_lives_on() {
     let folder = TempDir::new().unwrap();
     let server = Server::start(folder.path(), &[]);

@@ -1,0 +1,24 @@
+//! `/v1`, resource by resource.
+
+mod baskets;
+mod checkout;
+mod customers;
+mod orders;
+mod products;
+pub(crate) mod purchases;
+pub(crate) mod queues;
+mod stock;
+
+use crate::Check;
+
+/// Those of all resources.
+pub(crate) const CHECKS: &[&[Check]] = &[
+    products::CHECKS,
+    stock::CHECKS,
+    baskets::CHECKS,
+    checkout::CHECKS,
+    orders::CHECKS,
+    customers::CHECKS,
+    purchases::CHECKS,
+    queues::CHECKS,
+];
