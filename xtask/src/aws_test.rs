@@ -1,6 +1,7 @@
 //! The AWS home, deployed: the template and the real functions on an emulator of AWS, asked what any server is asked, and what
 //! only AWS can get wrong. Broken templates must be found out, or the proof would be none.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,8 +24,9 @@ const SHORT_PATIENCE: &str = "10";
 const CHECKOUT: &str = "POST /basket/checkout";
 /// Longest time until a message that fails each time is dead: the pauses between its six receives come to one to two minutes.
 const DEATH_PATIENCE: Duration = Duration::from_secs(240);
-/// Lines of a function's log that are shown when something fails.
-const SHOWN_LINES: usize = 15;
+/// Lines of a function's log that are shown when something fails, and characters of each.
+const SHOWN_LINES: usize = 5;
+const SHOWN_CHARACTERS: usize = 400;
 
 const USAGE: &str = "Usage: cargo xtask aws-test [--zip FILE | --release] [--keep]
 
@@ -70,7 +72,7 @@ pub(crate) fn aws_test(arguments: &[String]) -> Outcome {
         None => step("build the functions", || build(release, &folder))?,
     };
     let mut emulator = step("start the emulator", || Emulator::start(&programs, &folder))?;
-    let home = Home { emulator: &emulator, programs, folder: folder.clone(), zip };
+    let home = Home { emulator: &emulator, programs, folder: folder.clone(), zip, deployments: Cell::new(0) };
     let outcome = home.prove();
     let logs = home.save_logs();
     if outcome.is_err() {
@@ -137,6 +139,7 @@ struct Home<'a> {
     programs: PathBuf,
     folder: PathBuf,
     zip: PathBuf,
+    deployments: Cell<u32>,
 }
 
 impl Home<'_> {
@@ -145,19 +148,20 @@ impl Home<'_> {
         let template = fs::read_to_string(&template).map_err(|error| format!("cannot read the template: {error}"))?;
         let plain = ["StreamDelivery=Mapping", "ApiKeyRequired=false"];
         step("deploy", || self.deploy(STACK, &template, &plain))?;
+        // It takes its time to die, so it begins early.
         let dying = self.put_what_fails_each_time()?;
-        step("the acceptance suite", || self.accept("", PATIENCE))?;
+        step("the acceptance suite", || self.accept("", PATIENCE, None))?;
         step("a batch: only what failed is handed out again", || self.batch())?;
         step("a message that fails each time is a dead letter after six receives", || self.is_dead(&dying))?;
         step("nothing is lost on the way, nothing is refused", || self.is_clean())?;
-        for (name, found, instead) in BREAKS {
+        for (at, (name, found, instead)) in BREAKS.iter().enumerate() {
             let broken = template.replacen(found, instead, 1);
             if broken == template {
                 return Err(format!("{name}: the template has no {found:?} to replace"));
             }
             step(&format!("broken: {name}"), || {
                 self.deploy(STACK, &broken, &plain)?;
-                match self.accept(CHECKOUT, SHORT_PATIENCE) {
+                match self.accept(CHECKOUT, SHORT_PATIENCE, Some(&format!("broken-{}.log", at + 1))) {
                     Ok(()) => Err("the template is broken, and nobody noticed".to_owned()),
                     Err(_) if was_interrupted() => Err("interrupted".to_owned()),
                     Err(_) => Ok(()),
@@ -166,7 +170,7 @@ impl Home<'_> {
         }
         step("mended, it works again", || {
             self.deploy(STACK, &template, &plain)?;
-            self.accept(CHECKOUT, PATIENCE)
+            self.accept(CHECKOUT, PATIENCE, None)
         })?;
         step("deploy with everything that can be switched on", || self.deploy_everything(&template))
     }
@@ -176,7 +180,11 @@ impl Home<'_> {
         let (path, log) = (self.folder.join("template.yaml"), self.folder.join(format!("deploy-{stack}.log")));
         let failed = |error: std::io::Error| format!("cannot write into {}: {error}", self.folder.display());
         let zip = self.zip.display().to_string();
-        fs::write(&path, template.replace("../target/lambda/cartwright.zip", &zip)).map_err(failed)?;
+        // MiniStack takes a template for unchanged in which nothing but references changed; so a text changes too.
+        let deployment = self.deployments.replace(self.deployments.get() + 1);
+        let template = template.replace("../target/lambda/cartwright.zip", &zip);
+        let template = template.replace("Description: Cartwright\n", &format!("Description: Deployment {deployment}\n"));
+        fs::write(&path, template).map_err(failed)?;
         let said = fs::File::create(&log).map_err(failed)?;
         let status = without_aws(&mut Command::new(self.programs.join("sam")))
             .current_dir(&self.folder)
@@ -200,17 +208,20 @@ impl Home<'_> {
         Err(format!("{status}: {} ({} says more)", why.join("\n"), log.display()))
     }
 
-    fn accept(&self, filter: &str, patience: &str) -> Outcome {
+    /// Runs the checks of the acceptance suite whose names contain `filter`; what they say goes into `log`, if there is one.
+    fn accept(&self, filter: &str, patience: &str, log: Option<&str>) -> Outcome {
         let url = self.emulator.api_url(STACK, "dev")?;
         let mut command = cargo();
         command.args(["run", "--quiet", "--locked", "--package", "cartwright-accept", "--", &url]);
-        command.args((!filter.is_empty()).then_some(filter)).args([
-            "--patience",
-            patience,
-            "--events",
-            &self.emulator.url,
-        ]);
-        run(without_aws(&mut command))
+        command.args((!filter.is_empty()).then_some(filter));
+        command.args(["--patience", patience, "--events", &self.emulator.url]);
+        if let Some(log) = log {
+            let path = self.folder.join(log);
+            let failed = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+            let file = fs::File::create(&path).map_err(failed)?;
+            command.stderr(file.try_clone().map_err(failed)?).stdout(file);
+        }
+        run(without_aws(&mut command)).map_err(|_| "some of what was promised does not hold".to_owned())
     }
 
     /// Puts an event on the bus whose order will never be there: its consumer waits for it, in vain. The order's id.
@@ -332,15 +343,20 @@ impl Home<'_> {
     }
 }
 
-/// Shows what functions said of failures, the last of it.
+/// Shows the last errors of each function, and what it said that is no log line: the words of a crash.
 fn show(logs: &BTreeMap<String, Vec<String>>) {
+    const OF_LAMBDA: [&str; 4] = ["START ", "END ", "REPORT ", "INIT_START "];
     for (function, lines) in logs {
-        let is_failure =
-            |line: &&String| line.contains("\"ERROR\"") || line.contains("\"WARN\"") || line.contains("Error");
+        let is_failure = |line: &&String| {
+            let of_lambda = line.is_empty() || OF_LAMBDA.iter().any(|start| line.starts_with(start));
+            if line.starts_with('{') { line.contains("\"level\":\"ERROR\"") } else { !of_lambda }
+        };
         let failures: Vec<_> = lines.iter().filter(is_failure).collect();
         if !failures.is_empty() {
             println!("── {function}:");
-            failures.iter().skip(failures.len().saturating_sub(SHOWN_LINES)).for_each(|line| println!("   {line}"));
+        }
+        for line in failures.iter().skip(failures.len().saturating_sub(SHOWN_LINES)) {
+            println!("   {}", line.chars().take(SHOWN_CHARACTERS).collect::<String>());
         }
     }
 }

@@ -292,6 +292,16 @@ fn what_mappings_list_is_looped_over() {
 }
 
 #[test]
+fn no_loop_is_called_like_another_or_like_a_resource() {
+    let template = Template::read();
+    let mut names = BTreeSet::new();
+    for name in &template.loops {
+        assert!(names.insert(name) && !template.resources.contains_key(name), "there are two things called {name}");
+    }
+    assert!(names.len() > 30);
+}
+
+#[test]
 fn parameters_outputs_and_the_access_log_are_what_was_promised() {
     let template = Template::read();
     assert_eq!(template.parameters["StageName"]["AllowedValues"], json!(["dev", "qa", "staging", "prod"]));

@@ -18,6 +18,8 @@ const KNOWN: [(&str, &str); 5] = [
 /// The template, written out. Functions are in their long form (`{"Ref": …}`); those that CloudFormation alone can answer
 /// are still there.
 pub struct Template {
+    /// The names of all loops, wherever they are.
+    pub loops: Vec<String>,
     pub mappings: Value,
     pub parameters: Value,
     pub outputs: BTreeMap<String, Value>,
@@ -50,7 +52,7 @@ impl Template {
             function["Properties"] = merged(globals.clone(), own);
         }
         let (mappings, parameters) = (whole["Mappings"].clone(), whole["Parameters"].clone());
-        Template { mappings, parameters, outputs, resources }
+        Template { loops: loops_in(&whole), mappings, parameters, outputs, resources }
     }
 
     /// The properties of the resource called so, which is of this type.
@@ -70,6 +72,21 @@ impl Template {
 /// The reference to an attribute of a resource.
 pub fn get_att(id: &str, attribute: &str) -> Value {
     json!({"Fn::GetAtt": [id, attribute]})
+}
+
+fn loops_in(value: &Value) -> Vec<String> {
+    let mut loops = Vec::new();
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| loops.extend(loops_in(item))),
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                loops.extend(key.strip_prefix("Fn::ForEach::").map(str::to_owned));
+                loops.extend(loops_in(value));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    loops
 }
 
 /// `own` over `globals`, as SAM merges them.
