@@ -42,7 +42,7 @@ pub(crate) async fn shop(folder: &Path) -> Result<()> {
     catalog::ops::pin_currency(&app).await?;
     let _delivery = Delivery::new(app.clone(), store, Settings::default()).start();
     let listener = listen().await?;
-    server::serve(listener, api::door(&app), std::future::pending()).await;
+    server::serve(listener, None, api::door(&app), server::Settings::default(), std::future::pending()).await;
     Ok(())
 }
 
