@@ -12,8 +12,10 @@ use bytes::{BufMut, BytesMut};
 use cartwright::app::App;
 use cartwright::config::Config;
 use cartwright::local::delivery::{Delivery, Settings};
+use cartwright::local::server::{self, LimitOptions};
 use cartwright::local::sqlite::SqliteStore;
-use cartwright::local::{SystemClock, SystemIds, server};
+use cartwright::local::{SystemClock, SystemIds};
+use cartwright::rest::Limits;
 use cartwright::{api, catalog};
 use http::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
@@ -33,7 +35,7 @@ use crate::Result;
 /// # Errors
 /// When it cannot be opened.
 #[tokio::main]
-pub(crate) async fn shop(folder: &Path) -> Result<()> {
+pub(crate) async fn shop(folder: &Path, limits: &LimitOptions) -> Result<()> {
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(format).with(Targets::new().with_default(LevelFilter::WARN)).init();
     let clock = Arc::new(SystemClock);
@@ -42,7 +44,10 @@ pub(crate) async fn shop(folder: &Path) -> Result<()> {
     catalog::ops::pin_currency(&app).await?;
     let _delivery = Delivery::new(app.clone(), store, Settings::default()).start();
     let listener = listen().await?;
-    server::serve(listener, None, api::door(&app), server::Settings::default(), std::future::pending()).await;
+    let address = listener.local_addr()?;
+    let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(address)));
+    let settings = limits.of_connections(address, server::raise_open_file_limit());
+    server::serve(listener, None, door, settings, std::future::pending()).await;
     Ok(())
 }
 
