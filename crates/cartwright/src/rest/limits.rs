@@ -351,6 +351,36 @@ mod tests {
         assert_eq!(network("192.0.2.7"), "192.0.2.7");
     }
 
+    fn request(address: &str, credential: Option<&str>) -> Request<axum::body::Body> {
+        let caller = Caller { address: address.parse().ok(), credential: credential.map(Arc::from) };
+        Request::builder().extension(caller).body(axum::body::Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn a_credential_is_one_caller_wherever_it_is_used() {
+        let one = NonZeroU32::MIN;
+        let rate = Some(Rate { per_second: one, burst: one });
+        let limits = Limits::new(LimitSettings { rate, ..LimitSettings::default() });
+        let is_taken = |address, credential| limits.admit(&request(address, credential)).outcome.is_ok();
+        assert!(is_taken("192.0.2.1", Some("ann")));
+        assert!(!is_taken("192.0.2.2", Some("ann")), "from another address");
+        assert!(is_taken("192.0.2.1", Some("bob")), "another, from the same address");
+        assert!(is_taken("192.0.2.1", None), "an address that has proved nothing is a caller of its own");
+        assert!(!is_taken("192.0.2.1", None));
+        let nobody = Request::new(axum::body::Body::empty());
+        assert!((0..3).all(|_| limits.admit(&nobody).outcome.is_ok()), "whoever is not known is not counted");
+    }
+
+    #[test]
+    fn no_more_callers_are_remembered_than_fit() {
+        let rates = Rates::new(Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(1_000).unwrap() });
+        let key = |at: u32| Key::Network(IpAddr::from(at.to_be_bytes()));
+        let forgotten = (0..2 * MAX_CALLERS as u32).filter(|at| rates.check(&key(*at)).is_none()).count();
+        let known = rates.limiter.len();
+        assert!((MAX_CALLERS..=MAX_CALLERS + FORGET_EVERY as usize).contains(&known), "{known}");
+        assert_eq!(forgotten, 2 * MAX_CALLERS - known);
+    }
+
     #[test]
     fn shares_are_given_back_and_forgotten() {
         let shares = Shares::new(2);

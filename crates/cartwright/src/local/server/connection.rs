@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutWriter;
 
-use super::sending::{Pulse, send};
+use super::sending::{Pulse, SEND_TIMEOUT, send};
 use super::tls::HTTP_2;
 use super::{LAST_MOMENT, Phase, Place, Server, client};
 use crate::error::{Error, Kind};
@@ -220,7 +220,7 @@ impl Connection {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HSTS);
         }
         let slot = slot_of(&mut response);
-        Ok(response.map(|body| send(body, slot, active)))
+        Ok(response.map(|body| send(body, slot, active, SEND_TIMEOUT)))
     }
 }
 

@@ -2,7 +2,7 @@
 //! a client that sends half a header.
 //!
 //! Connections are capped, in all and of one address; each has a few seconds for its TLS handshake, to begin and to finish its
-//! headers ([`connection`]); what they ask goes through the [`Door`]. One that is beyond the caps is told so, if there is room
+//! headers (`connection`); what they ask goes through the [`Door`]. One that is beyond the caps is told so, if there is room
 //! to tell it. On shutdown, whatever was sent before is answered.
 
 mod acme;

@@ -16,7 +16,7 @@ use crate::rest::Slot;
 /// Most of an answer that is handed on before the client has taken what was before it.
 const PIECE_BYTES: usize = 16 * 1024;
 /// Longest a client may take for an answer that is more than one piece. Then its connection is cut.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What goes on in a connection.
 pub(super) struct Pulse {
@@ -58,8 +58,9 @@ impl Drop for Active {
     }
 }
 
-/// `body`, to be sent. What its request holds is given back when the client has all but the last piece, or has taken too long.
-pub(super) fn send(body: Body, slot: Option<Slot>, active: Active) -> Body {
+/// `body`, to be sent within `patience`. What its request holds is given back when the client has all but the last piece, or has
+/// taken too long.
+pub(super) fn send(body: Body, slot: Option<Slot>, active: Active, patience: Duration) -> Body {
     let length = HttpBody::size_hint(&body).exact();
     if length.is_some_and(|bytes| bytes <= PIECE_BYTES as u64) {
         return body;
@@ -68,7 +69,7 @@ pub(super) fn send(body: Body, slot: Option<Slot>, active: Active) -> Body {
     if length.is_some() {
         let pulse = Arc::clone(&active.0);
         tokio::spawn(async move {
-            if timeout(SEND_TIMEOUT, is_sent).await.is_err() {
+            if timeout(patience, is_sent).await.is_err() {
                 pulse.cut.notify_one();
             }
         });
@@ -113,5 +114,54 @@ impl HttpBody for Sending {
             hint.set_upper(upper + rest);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const LARGE: usize = 10 * PIECE_BYTES + 1;
+
+    async fn is_cut(pulse: &Pulse, within: Duration) -> bool {
+        timeout(within, pulse.cut.notified()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_goes_in_pieces_and_is_under_way_until_the_last() {
+        let pulse = Arc::new(Pulse::new());
+        let mut body = send(Body::from(vec![7; LARGE]), None, pulse.begin(), Duration::from_millis(50));
+        assert_eq!(HttpBody::size_hint(&body).exact(), Some(LARGE as u64));
+        let mut received = 0;
+        while let Some(frame) = body.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            assert!(piece.len() <= PIECE_BYTES && *pulse.active.borrow() == 1);
+            received += piece.len();
+        }
+        assert!(body.is_end_stream());
+        drop(body);
+        assert_eq!((received, *pulse.active.borrow()), (LARGE, 0));
+        assert!(!is_cut(&pulse, Duration::from_millis(200)).await, "it was sent in time");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_take_a_large_answer_is_cut_off() {
+        let pulse = Arc::new(Pulse::new());
+        let mut body = send(Body::from(vec![7; LARGE]), None, pulse.begin(), Duration::from_millis(50));
+        assert!(body.frame().await.is_some());
+        assert!(is_cut(&pulse, Duration::from_secs(10)).await);
+    }
+
+    #[tokio::test]
+    async fn a_stream_goes_on_as_long_as_it_likes() {
+        let pulse = Arc::new(Pulse::new());
+        let endless = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let body = send(Body::from_stream(endless), None, pulse.begin(), Duration::from_millis(50));
+        assert!(!is_cut(&pulse, Duration::from_millis(200)).await);
+        assert_eq!(*pulse.active.borrow(), 1, "and its connection is not at rest");
+        drop(body);
+        assert_eq!(*pulse.active.borrow(), 0);
     }
 }

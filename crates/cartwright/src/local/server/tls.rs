@@ -1,6 +1,6 @@
 //! TLS: where the certificate comes from, and that it stays the current one.
 //!
-//! It comes from two files, which are read again when they change, or from an ACME directory ([`super::acme`]). Connections that
+//! It comes from two files, which are read again when they change, or from an ACME directory (`acme`). Connections that
 //! are there are not touched by a new certificate.
 
 use std::fmt;
