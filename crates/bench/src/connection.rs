@@ -63,6 +63,11 @@ impl Connection {
 }
 
 impl<'a> Answer<'a> {
+    /// Whether the server has refused the request because it has all it takes on.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status == 503 && text_field(self.body, "code") == Some("overloaded")
+    }
+
     /// The body, if the status is the expected one.
     ///
     /// # Errors

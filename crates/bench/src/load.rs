@@ -32,8 +32,8 @@ const MAX_LATENCY: Duration = Duration::from_secs(120);
 
 /// Something that is done again and again, by many at the same time, each with a connection of its own.
 pub(crate) trait Work: Send + Sync + 'static {
-    /// Does it once. Returns when the part whose time counts was begun.
-    fn once(&self, connection: &mut Connection) -> impl Future<Output = Result<Instant>> + Send;
+    /// Does it once. Returns when the part whose time counts was begun; none when the server has refused it, as it may.
+    fn once(&self, connection: &mut Connection) -> impl Future<Output = Result<Option<Instant>>> + Send;
 }
 
 /// How long a measurement takes.
@@ -134,7 +134,8 @@ async fn work_closed<W: Work>(
 ) -> Result<()> {
     while !tally.stopped.load(Ordering::Relaxed) {
         match work.once(&mut connection).await {
-            Ok(begun) => tally.state().done(begun.elapsed(), None),
+            Ok(Some(begun)) => tally.state().done(begun.elapsed(), None),
+            Ok(None) => {}
             Err(error) => {
                 tally.state().failed(&error.to_string());
                 sleep(FAILURE_PAUSE).await;
@@ -198,7 +199,7 @@ async fn work_open<W: Work>(
             tally.state().measuring = true;
         }
         match work.once(&mut connection).await {
-            Ok(begun) if slot.measured => tally.state().done(begun.elapsed(), Some(slot.due.elapsed())),
+            Ok(Some(begun)) if slot.measured => tally.state().done(begun.elapsed(), Some(slot.due.elapsed())),
             Ok(_) => {}
             Err(error) => {
                 tally.state().failed(&error.to_string());

@@ -10,6 +10,7 @@
 mod connection;
 mod load;
 mod machine;
+mod overload;
 mod report;
 mod rows;
 mod serve;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use cartwright::local::server::LimitOptions;
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -63,6 +65,8 @@ enum Row {
     Store,
     /// Whole checkouts until the order is confirmed.
     Checkouts,
+    /// A minute of three times what the shop takes on. Only when it is named.
+    Overload,
 }
 
 /// What this process is, when it is not the load.
@@ -74,6 +78,8 @@ enum Role {
         /// Its data folder.
         #[arg(long)]
         data: PathBuf,
+        #[command(flatten)]
+        limits: Box<LimitOptions>,
     },
     /// The bare route.
     #[command(hide = true)]
@@ -87,7 +93,7 @@ enum Role {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.role {
-        Some(Role::ServeShop { data }) => serve::shop(data).map(|()| true),
+        Some(Role::ServeShop { data, limits }) => serve::shop(data, limits).map(|()| true),
         Some(Role::ServeBare { product }) => serve::bare(product).map(|()| true),
         None => run(&cli),
     };
@@ -109,6 +115,8 @@ struct Plan {
     round: Times,
     /// A measurement that is not compared.
     phase: Times,
+    /// The one that is long.
+    long: Times,
     progress: ProgressBar,
 }
 
@@ -117,9 +125,12 @@ impl Plan {
         let millis = Duration::from_millis;
         let times = |warm_up, measured| Times { warm_up: millis(warm_up), measured: millis(measured) };
         let style = ProgressStyle::with_template("{msg:44} {bar:30} {pos}/{len} {elapsed}")?;
-        let (rounds, round, phase) =
-            if quick { (3, times(200, 400), times(300, 800)) } else { (5, times(500, 2000), times(1000, 5000)) };
-        Ok(Plan { rounds, round, phase, progress: ProgressBar::new(0).with_style(style) })
+        let (rounds, round, phase, long) = if quick {
+            (3, times(200, 400), times(300, 800), times(300, 3000))
+        } else {
+            (5, times(500, 2000), times(1000, 5000), times(1000, 60_000))
+        };
+        Ok(Plan { rounds, round, phase, long, progress: ProgressBar::new(0).with_style(style) })
     }
 
     /// Announces so many steps more.
@@ -140,23 +151,27 @@ fn run(cli: &Cli) -> Result<bool> {
     let folder = data_folder(cli.data_dir.as_deref())?;
     let pinning = Pinning::find();
     let mut report = Report::new(Machine::find(folder.path()), cli.quick, pinning);
-    let wanted = |row| cli.only.is_empty() || cli.only.contains(&row);
+    let wanted = |row| cli.only.contains(&row) || (cli.only.is_empty() && row != Row::Overload);
     let over_http = [Row::Reads, Row::Baskets, Row::Checkouts].into_iter().any(wanted);
 
     // The store first: it has both cores to itself, as it has in a server that is not pinned. Then this process keeps to
     // its own core.
     plan.expect(if wanted(Row::Store) { storage::steps(&plan) } else { 0 });
     plan.expect(if over_http { rows::steps(&plan, wanted) } else { 0 });
+    plan.expect(if wanted(Row::Overload) { overload::STEPS } else { 0 });
     if wanted(Row::Store) {
         report.storage = Some(storage::measure(&plan, folder.path())?);
     }
+    if let Some(pinning) = pinning {
+        pinning.pin_load()?;
+    }
+    // One thread: the load has one core.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if over_http {
-        if let Some(pinning) = pinning {
-            pinning.pin_load()?;
-        }
-        // One thread: the load has one core.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(rows::measure(&plan, pinning, folder.path(), wanted, &mut report))?;
+    }
+    if wanted(Row::Overload) {
+        report.overload = Some(runtime.block_on(overload::measure(&plan, pinning, folder.path()))?);
     }
     plan.progress.finish_and_clear();
     print!("{}", report.table());

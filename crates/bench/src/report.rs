@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::load::{Latency, Run};
 use crate::machine::Machine;
+use crate::overload::{Memory, Overload};
 use crate::rows::{Checkouts, Reads};
 use crate::servers::Pinning;
 use crate::storage::{Commits, Speed, Storage};
@@ -24,6 +25,7 @@ pub(crate) struct Report {
     pub(crate) baskets: Option<Vec<Run>>,
     pub(crate) storage: Option<Storage>,
     pub(crate) checkouts: Option<Checkouts>,
+    pub(crate) overload: Option<Overload>,
 }
 
 /// How two that were measured in alternating rounds compare.
@@ -60,7 +62,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 impl Report {
     /// A report without measurements.
     pub(crate) fn new(machine: Machine, quick: bool, pinning: Option<Pinning>) -> Self {
-        Report { machine, quick, pinning, reads: None, baskets: None, storage: None, checkouts: None }
+        Report { machine, quick, pinning, reads: None, baskets: None, storage: None, checkouts: None, overload: None }
     }
 
     fn runs(&self) -> impl Iterator<Item = &Run> {
@@ -69,7 +71,8 @@ impl Report {
             .iter()
             .flat_map(|reads| reads.shop.iter().chain(&reads.bare).chain([&reads.shop_open, &reads.bare_open]));
         let checkouts = self.checkouts.iter().flat_map(|checkouts| checkouts.closed.iter().chain([&checkouts.open]));
-        reads.chain(self.baskets.iter().flatten()).chain(checkouts)
+        let overload = self.overload.iter().flat_map(|overload| [&overload.at_limit, &overload.beyond]);
+        reads.chain(self.baskets.iter().flatten()).chain(checkouts).chain(overload)
     }
 
     /// How many requests failed.
@@ -115,6 +118,7 @@ impl Report {
         self.baskets.iter().try_for_each(|baskets| write_baskets(out, baskets))?;
         self.storage.iter().try_for_each(|storage| write_storage(out, storage))?;
         self.checkouts.iter().try_for_each(|checkouts| write_checkouts(out, checkouts))?;
+        self.overload.iter().try_for_each(|overload| write_overload(out, overload))?;
         let others = self.runs().filter_map(|run| run.others_busy).fold(0.0, f64::max);
         if others > MAX_OTHERS {
             writeln!(
@@ -185,6 +189,28 @@ fn write_reads(out: &mut String, reads: &Reads) -> std::fmt::Result {
 fn write_baskets(out: &mut String, baskets: &[Run]) -> std::fmt::Result {
     write_heads(out, "Durable basket writes: PUT /v1/baskets/{user} with one line, every user another", "writes/s")?;
     baskets.iter().try_for_each(|run| write_run(out, &format!("{} connections", run.connections), run))
+}
+
+fn write_overload(out: &mut String, overload: &Overload) -> std::fmt::Result {
+    let Overload { at_limit, beyond, refused, acknowledged, memory } = overload;
+    let most = at_limit.connections;
+    write_heads(out, &format!("Overload: basket writes, {most} at the same time are taken on"), "writes/s")?;
+    write_run(out, &format!("{most} connections"), at_limit)?;
+    write_run(out, &format!("three times that, for {:.0} s", beyond.seconds), beyond)?;
+    writeln!(out, "  {refused} writes were refused, {acknowledged} acknowledged; all of these were found again")?;
+    let mb = |bytes: u64| format!("{:.1}", bytes as f64 / 1024.0 / 1024.0);
+    match memory {
+        Some(Memory { before, most, after }) => {
+            writeln!(
+                out,
+                "  memory of the server: {} MB before, {} MB at most, {} MB after",
+                mb(*before),
+                mb(*most),
+                mb(*after)
+            )
+        }
+        None => Ok(()),
+    }
 }
 
 fn write_storage(out: &mut String, storage: &Storage) -> std::fmt::Result {

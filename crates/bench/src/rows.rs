@@ -79,7 +79,7 @@ pub(crate) async fn measure(
     report: &mut Report,
 ) -> Result<()> {
     plan.step("setting up the shop");
-    let shop = Server::shop(pinning, &folder.join("shop"))?;
+    let shop = Server::shop(pinning, &folder.join("shop"), None)?;
     let products = create_products(&shop.target).await?;
     shop.target.come_to_rest().await;
     if wanted(Row::Reads) {
@@ -95,7 +95,7 @@ pub(crate) async fn measure(
 }
 
 /// Puts products with tracked stock into the catalogue. Returns their paths.
-async fn create_products(shop: &Target) -> Result<Vec<String>> {
+pub(crate) async fn create_products(shop: &Target) -> Result<Vec<String>> {
     let mut connection = Connection::open(shop.address).await?;
     let mut paths = Vec::with_capacity(PRODUCTS);
     for number in 0..PRODUCTS {
@@ -158,7 +158,7 @@ fn middle(runs: &[Run]) -> f64 {
 }
 
 async fn baskets(plan: &Plan, shop: &Target, products: &[String]) -> Result<Vec<Run>> {
-    let work = Arc::new(PutBasket { users: Users::new("ann"), product_ids: ids_of(products) });
+    let work = Arc::new(PutBasket::new("ann", products));
     let mut runs = Vec::new();
     for connections in BASKET_CONNECTIONS {
         plan.step(&format!("basket writes, {connections} connections"));
@@ -169,7 +169,7 @@ async fn baskets(plan: &Plan, shop: &Target, products: &[String]) -> Result<Vec<
 }
 
 async fn checkouts(plan: &Plan, shop: &Target, products: &[String]) -> Result<Checkouts> {
-    let basket = PutBasket { users: Users::new("bob"), product_ids: ids_of(products) };
+    let basket = PutBasket::new("bob", products);
     let work = Arc::new(Checkout { basket, shop: shop.clone(), polls: AtomicU64::new(0), orders: AtomicU64::new(0) });
     let (mut runs, mut rest_ms) = (Vec::new(), Vec::new());
     for buyers in BUYERS {
@@ -193,22 +193,27 @@ fn ids_of(products: &[String]) -> Vec<String> {
 struct Get(String);
 
 impl Work for Get {
-    async fn once(&self, connection: &mut Connection) -> Result<Instant> {
+    async fn once(&self, connection: &mut Connection) -> Result<Option<Instant>> {
         let begun = Instant::now();
         connection.exchange(self.0.as_bytes()).await?.expect(200)?;
-        Ok(begun)
+        Ok(Some(begun))
     }
 }
 
 /// A basket of one line for a user who has none.
-struct PutBasket {
+pub(crate) struct PutBasket {
     users: Users,
     product_ids: Vec<String>,
 }
 
 impl PutBasket {
+    /// For users of this name and a number, with these products in turn.
+    pub(crate) fn new(prefix: &'static str, products: &[String]) -> Self {
+        PutBasket { users: Users::new(prefix), product_ids: ids_of(products) }
+    }
+
     /// The next user's name, and the request that gives them a basket.
-    fn next(&self) -> (String, String) {
+    pub(crate) fn next(&self) -> (String, String) {
         let (number, user) = self.users.next();
         let product_id = &self.product_ids[number % self.product_ids.len()];
         let body = format!(r#"{{"items":[{{"productId":"{product_id}","quantity":2,"color":"blue"}}]}}"#);
@@ -218,11 +223,11 @@ impl PutBasket {
 }
 
 impl Work for PutBasket {
-    async fn once(&self, connection: &mut Connection) -> Result<Instant> {
+    async fn once(&self, connection: &mut Connection) -> Result<Option<Instant>> {
         let (_, put) = self.next();
         let begun = Instant::now();
         connection.exchange(put.as_bytes()).await?.expect(201)?;
-        Ok(begun)
+        Ok(Some(begun))
     }
 }
 
@@ -239,7 +244,7 @@ struct Checkout {
 const CHECKOUT: &str = r#"{"contact":{"firstName":"Bob","lastName":"Example","email":"bob@example.com","address":"1 Main Street, Springfield"},"payment":{"method":1,"cardNumber":"4111111111111111"}}"#;
 
 impl Work for Checkout {
-    async fn once(&self, connection: &mut Connection) -> Result<Instant> {
+    async fn once(&self, connection: &mut Connection) -> Result<Option<Instant>> {
         let (user, put) = self.basket.next();
         connection.exchange(put.as_bytes()).await?.expect(201)?;
         let checkout = request("POST", &format!("/v1/baskets/{user}/checkout"), Some(CHECKOUT));
@@ -258,7 +263,7 @@ impl Work for Checkout {
             }
         }
         self.orders.fetch_add(1, Ordering::Relaxed);
-        Ok(begun)
+        Ok(Some(begun))
     }
 }
 

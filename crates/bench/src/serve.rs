@@ -1,6 +1,7 @@
 //! The servers that are measured: the shop as its own program wires it, and the least that axum can do.
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,8 +13,10 @@ use bytes::{BufMut, BytesMut};
 use cartwright::app::App;
 use cartwright::config::Config;
 use cartwright::local::delivery::{Delivery, Settings};
+use cartwright::local::server::{self, LimitOptions};
 use cartwright::local::sqlite::SqliteStore;
-use cartwright::local::{LogNotifier, server};
+use cartwright::local::LogNotifier;
+use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
 use http::header::CONTENT_TYPE;
@@ -34,7 +37,7 @@ use crate::Result;
 /// # Errors
 /// When it cannot be opened.
 #[tokio::main]
-pub(crate) async fn shop(folder: &Path) -> Result<()> {
+pub(crate) async fn shop(folder: &Path, limits: &LimitOptions) -> Result<()> {
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(format).with(Targets::new().with_default(LevelFilter::WARN)).init();
     let clock = Arc::new(SystemClock);
@@ -43,8 +46,11 @@ pub(crate) async fn shop(folder: &Path) -> Result<()> {
         App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), Config::default());
     catalog::ops::pin_currency(&app).await?;
     let _delivery = Delivery::new(app.clone(), store, Settings::default()).start();
-    let listener = listen().await?;
-    server::serve(listener, api::door(&app), std::future::pending()).await;
+    let listener = listen()?;
+    let address = listener.local_addr()?;
+    let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(address)));
+    let settings = limits.of_connections(address, server::raise_open_file_limit());
+    server::serve(listener, None, door, settings, std::future::pending()).await;
     Ok(())
 }
 
@@ -57,7 +63,7 @@ pub(crate) async fn bare(product: &str) -> Result<()> {
     let product: Product = serde_json::from_str(product)?;
     let answer = async |State(product): State<Arc<Product>>| Json(product);
     let router: Router = Router::new().route("/v1/products/{id}", get(answer)).with_state(Arc::new(product));
-    let listener = listen().await?;
+    let listener = listen()?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
@@ -70,8 +76,8 @@ pub(crate) async fn bare(product: &str) -> Result<()> {
 
 /// Listens on a free port and prints its address. From then on, the process ends when standard input does: when the load
 /// has ended, however it ended.
-async fn listen() -> Result<TcpListener> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+fn listen() -> Result<TcpListener> {
+    let listener = server::listen(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", listener.local_addr()?)?;
     stdout.flush()?;

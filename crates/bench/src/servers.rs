@@ -111,13 +111,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The shop, with its data in `folder`.
+    /// The shop, with its data in `folder`, and with another limit than its own to the requests at work, if one is given.
     ///
     /// # Errors
     /// When it does not start.
-    pub(crate) fn shop(pinning: Option<Pinning>, folder: &Path) -> Result<Self> {
+    pub(crate) fn shop(pinning: Option<Pinning>, folder: &Path, max_in_flight: Option<usize>) -> Result<Self> {
         let folder = folder.to_str().ok_or("the data folder's name is not UTF-8")?;
-        Self::start(pinning, &["serve-shop", "--data", folder])
+        let limit = max_in_flight.map(|most| most.to_string());
+        let limit = limit.iter().flat_map(|most| ["--max-in-flight", most]);
+        Self::start(pinning, &["serve-shop", "--data", folder].into_iter().chain(limit).collect::<Vec<_>>())
     }
 
     /// The bare route, which answers with `product`.
@@ -166,6 +168,13 @@ pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
         schedstat.split(' ').next()?.parse::<u64>().ok()
     });
     Some(Duration::from_nanos(nanos.sum()))
+}
+
+/// Memory a process has in use; none where the system does not tell.
+pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
 #[cfg(test)]

@@ -31,7 +31,11 @@ pub enum Kind {
     UnsupportedMediaType,
     /// Well formed, but it refers to something that does not exist or contradicts an earlier request. 422.
     Unprocessable,
-    /// Not now: overloaded, timed out, disk full. Safe to try again later. 503.
+    /// More than one caller may ask for. Nothing was done. 429.
+    TooManyRequests,
+    /// More than this server takes on. Nothing was done; safe to try again later. 503.
+    Overloaded,
+    /// Not now: timed out, disk full. Safe to try again later. 503.
     Unavailable,
     /// A defect, or damage. 500, and the cause is in the log.
     Internal,
@@ -59,7 +63,8 @@ impl Kind {
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Kind::Overloaded | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -75,6 +80,8 @@ impl Kind {
             | Kind::MethodNotAllowed
             | Kind::Conflict
             | Kind::PreconditionFailed
+            | Kind::TooManyRequests
+            | Kind::Overloaded
             | Kind::Unavailable
             | Kind::Internal => Fate::Retry,
         }

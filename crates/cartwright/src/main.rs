@@ -16,14 +16,15 @@ use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::export::{self, Export};
 use cartwright::local::import::{self, Import};
+use cartwright::local::server::{LimitOptions, Redirect, TlsOptions};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
 use cartwright::local::{DEMO_PRODUCTS, LogNotifier, seed, server};
+use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use iso_currency::Currency;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -61,6 +62,10 @@ enum Command {
         /// Put the demo products into the catalogue first, those that are not there.
         #[arg(long)]
         demo: bool,
+        #[command(flatten)]
+        tls: Box<TlsOptions>,
+        #[command(flatten)]
+        limits: Box<LimitOptions>,
     },
     /// Put two hundred demo products into the catalogue, those that are not there. Not while the server runs.
     Seed {
@@ -103,7 +108,7 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { shop, listen, demo } => serve(shop, listen, demo).await,
+        Command::Serve { shop, listen, demo, tls, limits } => serve(shop, listen, demo, &tls, &limits).await,
         Command::Seed { shop } => seed_only(shop).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Export(command) => export::run(command),
@@ -134,7 +139,13 @@ async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
     Ok((app, store))
 }
 
-async fn serve(shop: Shop, listen: SocketAddr, demo: bool) -> Result<(), AnyError> {
+async fn serve(
+    shop: Shop,
+    listen: SocketAddr,
+    demo: bool,
+    tls: &TlsOptions,
+    limits: &LimitOptions,
+) -> Result<(), AnyError> {
     if !listen.ip().is_loopback() {
         let message = format!(
             "refusing to listen on {listen}: no access control is configured, so whoever reaches that address could change \
@@ -143,26 +154,42 @@ async fn serve(shop: Shop, listen: SocketAddr, demo: bool) -> Result<(), AnyErro
         );
         return Err(message.into());
     }
+    let encryption = tls.load(&shop.data)?;
     let (app, store) = open(&shop).await?;
-    server::raise_open_file_limit();
+    let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
+    settings.tls = encryption;
     if demo {
         seed_with_progress(&app).await?;
     }
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|error| format!("cannot listen on {listen}: {error}; choose another address with --listen"))?;
+    if let Some(messages) = limits.max_backlog() {
+        store.limit_backlog(messages);
+    }
+    let cannot_listen =
+        |on, option| move |error| format!("cannot listen on {on}: {error}; choose another address with {option}");
+    let listener = server::listen(listen).map_err(cannot_listen(listen, "--listen"))?;
     let address = listener.local_addr()?;
+    let redirect = match tls.redirect(address) {
+        Some((from, to)) => Some(Redirect::bind(from, to).map_err(cannot_listen(from, "--redirect-listen"))?),
+        None => None,
+    };
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
-    let door = api::door(&app);
+    let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(listen)));
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let data = std::path::absolute(&shop.data)?.join(FILE_NAME);
     say!("Cartwright {} is ready.", env!("CARGO_PKG_VERSION"));
-    say!("  listening on  http://{address}");
+    say!("  listening on  {scheme}://{address}");
+    if let Some(tls) = &settings.tls {
+        say!("  certificate   {}", tls.source());
+    }
+    if let Some(redirect) = &redirect {
+        say!("  redirecting   http://{}", redirect.address()?);
+    }
     say!("  data in       {}", data.display());
     say!("  access        open to this machine only: no access control is configured");
-    say!("  try next      curl 'http://{address}/v1/products?limit=3'");
-    say!("                and open http://{address}/docs in a browser; stop with Ctrl-C");
-    server::serve(listener, door, stop).await;
+    say!("  try next      curl '{scheme}://{address}/v1/products?limit=3'");
+    say!("                and open {scheme}://{address}/docs in a browser; stop with Ctrl-C");
+    server::serve(listener, redirect, door, settings, stop).await;
     say!("Stopping: finishing what is under way.");
     delivery.stop(server::DRAIN_TIMEOUT).await;
     store.close().await;

@@ -83,6 +83,7 @@ pub trait Describe {
 
 impl Describe for App {
     fn describe(operation: &mut Operation) {
+        operation.problem(429, "Too many requests of one caller; try again after the time in Retry-After.");
         operation.problem(503, "Not now; try again after the time in Retry-After.");
         operation.problem(500, "A defect on our side.");
     }

@@ -1,10 +1,12 @@
 //! The door: what happens to every request, whatever runs behind it.
 //!
 //! [`Door::answer`] is the same in the binary, in a test and in a Lambda function: it names the request, trims the path,
-//! bounds the time, turns a panic and every error into an RFC 9457 problem, and logs what went wrong on our side.
+//! refuses what is beyond the host's limits, bounds the time, turns a panic and every error into an RFC 9457 problem, and logs
+//! what went wrong on our side.
 
 mod describe;
 mod extract;
+mod limits;
 mod put_events;
 mod reply;
 
@@ -23,9 +25,12 @@ use tower::Service;
 
 use crate::app::App;
 use crate::error::{Error, Kind};
+use limits::Admission;
 
 pub use describe::{Describe, Documented, Operation, Routes};
 pub use extract::{IfMatch, List, Listing, Params, Post, Put, Segment, decode, time_in_query};
+pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};
+pub(crate) use limits::{Refusals, Share, Shares};
 pub use put_events::put_events;
 pub use reply::{Classic, Items, NoContent, Nothing, Reply, Upserted};
 
@@ -35,7 +40,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 /// Longest request id taken over from a caller.
 const MAX_REQUEST_ID_BYTES: usize = 128;
-/// What a caller is told to wait before trying again after a 503, in seconds.
+/// What a caller is told to wait before trying again after a 503, or a 429 that does not know it better, in seconds.
 const RETRY_AFTER_S: &str = "1";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -50,6 +55,7 @@ pub struct Door {
     router: Router,
     ids: Arc<RequestIds>,
     timeout: Duration,
+    limits: Option<Arc<Limits>>,
 }
 
 /// Names requests: a random prefix for the process and a count.
@@ -62,12 +68,26 @@ impl Door {
     /// `router`, behind the door.
     pub fn new(router: Router, app: &App) -> Self {
         let prefix = (app.ids.random() >> 32) as u32;
-        Door { router, ids: Arc::new(RequestIds { prefix, count: AtomicU64::new(0) }), timeout: REQUEST_TIMEOUT }
+        let ids = Arc::new(RequestIds { prefix, count: AtomicU64::new(0) });
+        Door { router, ids, timeout: REQUEST_TIMEOUT, limits: None }
     }
 
     /// With another time limit than [`REQUEST_TIMEOUT`].
     pub fn timeout(self, timeout: Duration) -> Self {
         Door { timeout, ..self }
+    }
+
+    /// With limits to what it takes on.
+    pub fn limited(self, limits: Limits) -> Self {
+        Door { limits: Some(Arc::new(limits)), ..self }
+    }
+
+    /// Answers one request with a problem, whatever it asks.
+    pub fn refuse<B>(&self, request: &Request<B>, error: &Error) -> Response {
+        let (id, id_header) = self.request_id(request);
+        let mut response = problem_response(error, &id, None);
+        response.headers_mut().insert(REQUEST_ID, id_header);
+        response
     }
 
     /// Answers one request. Never fails and never panics: what goes wrong inside is an answer too.
@@ -76,15 +96,11 @@ impl Door {
         request.extensions_mut().insert(RequestId(Arc::clone(&id)));
         trim_slash(request.uri_mut());
         let seen = request.headers_mut().remove(IF_NONE_MATCH).filter(|_| request.method().is_safe());
-        let mut router = self.router.clone();
-        let answer = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
-        let mut response = match tokio::time::timeout(self.timeout, answer).await {
-            Ok(Ok(Ok(response))) => response,
-            Ok(Ok(Err(never))) => match never {},
-            Ok(Err(panic)) => Error::internal(format!("a handler panicked: {}", panic_text(&*panic))).into_response(),
-            Err(_) => {
-                Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.").into_response()
-            }
+        let Admission { outcome, standing } =
+            self.limits.as_ref().map_or_else(Admission::free, |limits| limits.admit(&request));
+        let (slot, mut response) = match outcome {
+            Ok(slot) => (Some(slot), self.route(request).await),
+            Err(refused) => (None, refused.into_response()),
         };
         let error = match response.extensions_mut().remove::<Error>() {
             None if response.status().is_success() => None,
@@ -100,10 +116,30 @@ impl Door {
             response = problem_response(&error, &id, response.headers().get(ALLOW));
         }
         response.headers_mut().insert(REQUEST_ID, id_header);
+        if let Some(standing) = standing {
+            standing.write(response.headers_mut());
+        }
+        if let Some(slot) = slot {
+            response.extensions_mut().insert(slot);
+        }
         response
     }
 
-    fn request_id(&self, request: &Request<HttpBody>) -> (Arc<str>, HeaderValue) {
+    /// Calls the router, with a limit to its time and an end to its panics.
+    async fn route(&self, request: Request<HttpBody>) -> Response {
+        let mut router = self.router.clone();
+        let answer = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
+        match tokio::time::timeout(self.timeout, answer).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(never))) => match never {},
+            Ok(Err(panic)) => Error::internal(format!("a handler panicked: {}", panic_text(&*panic))).into_response(),
+            Err(_) => {
+                Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.").into_response()
+            }
+        }
+    }
+
+    fn request_id<B>(&self, request: &Request<B>) -> (Arc<str>, HeaderValue) {
         let theirs = request.headers().get(REQUEST_ID).and_then(|value| Some((value.to_str().ok()?, value)));
         if let Some((text, value)) = theirs
             && is_request_id(text)
@@ -174,7 +210,7 @@ fn problem_response(error: &Error, request_id: &str, allow: Option<&HeaderValue>
     if let Some(allow) = allow {
         headers.insert(ALLOW, allow.clone());
     }
-    if error.kind() == Kind::Unavailable {
+    if matches!(error.kind(), Kind::TooManyRequests | Kind::Overloaded | Kind::Unavailable) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
     }
     response

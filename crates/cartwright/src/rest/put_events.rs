@@ -32,7 +32,7 @@ const MAX_ENTRIES: usize = 10;
 /// Largest sum of what the entries of a request hold: EventBridge's limit.
 const MAX_ENTRIES_BYTES: usize = 256 * 1024;
 /// Largest request: a detail travels as a JSON text within JSON, where a character may take six bytes.
-const MAX_REQUEST_BYTES: usize = 6 * MAX_ENTRIES_BYTES;
+pub(super) const MAX_REQUEST_BYTES: usize = 6 * MAX_ENTRIES_BYTES;
 /// What the time of an entry counts for in the size of a request.
 const TIME_BYTES: usize = 14;
 

@@ -1,13 +1,19 @@
 //! The real binary as a real process: what it survives, what it refuses, what it says.
 
+mod acme;
 mod backup;
+mod certificates;
 mod crash;
 mod dead_letters;
 mod disk;
 mod harness;
 mod hostile;
+mod http2;
 mod import;
+mod limits;
 mod load;
+mod overload;
 mod roles;
 mod startup;
+mod tls;
 mod transfer;

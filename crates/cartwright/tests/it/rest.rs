@@ -182,6 +182,7 @@ async fn the_description_lists_every_route_and_its_problems() {
             "{method} {path}"
         );
         assert!(operation["responses"]["503"].is_object(), "{method} {path}");
+        assert!(operation["responses"]["429"].is_object(), "{method} {path}");
         assert_eq!(
             operation["requestBody"].is_object(),
             matches!(method, Method::POST | Method::PUT | Method::PATCH) && path != "/edit-address",

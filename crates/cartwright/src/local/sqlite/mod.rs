@@ -14,6 +14,7 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table};
 use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::rest::Refusals;
 use queues::Queues;
 use writer::Command;
 
@@ -143,6 +145,8 @@ pub struct SqliteStore {
     health: Arc<Mutex<Option<Error>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
+    max_backlog: AtomicI64,
+    refusals: Refusals,
 }
 
 impl SqliteStore {
@@ -177,7 +181,15 @@ impl SqliteStore {
             health,
             writer,
             lock: Mutex::new(Some(lock)),
+            max_backlog: AtomicI64::new(i64::MAX),
+            refusals: Refusals::new("the queues hold all they may; requests that would add to them are refused"),
         }))
+    }
+
+    /// From now on refuses what requests would add to the queues, with `queues_full` (503), while these hold so many messages
+    /// all together. What the consumers of messages add is taken, because only they can make the queues shorter.
+    pub fn limit_backlog(&self, messages: u64) {
+        self.max_backlog.store(i64::try_from(messages).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
     /// Waits for all commits that were handed in, writes the log back into the file, and ends the writer. Commits that
@@ -282,6 +294,13 @@ impl Store for SqliteStore {
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         batch.validate()?;
+        let of_a_request = batch.events.iter().any(|event| event.causation_id.is_none());
+        if of_a_request && self.queues.len() >= self.max_backlog.load(Ordering::Relaxed) {
+            self.refusals.note();
+            let message =
+                "Too many messages wait to be processed; nothing was changed. Reading goes on; try again later.";
+            return Err(Error::new(Kind::Overloaded, "queues_full", message).into());
+        }
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Commit(batch, reply)).await.map_err(|_| CommitError::Failed(closed()))?;
         answer.await.map_err(|_| CommitError::Failed(closed()))?

@@ -142,6 +142,11 @@ impl Queues {
         self.state(queue).counts
     }
 
+    /// Messages of all queues together, those in work included.
+    pub(super) fn len(&self) -> i64 {
+        Queue::ALL.into_iter().map(|queue| self.state(queue).counts.in_queue).sum()
+    }
+
     fn backlog(&self, queue: Queue) -> &Backlog {
         &self.backlogs[queue as usize]
     }

@@ -33,7 +33,7 @@ pub(super) fn eventually<T>(what: &str, patience: Duration, mut check: impl FnMu
 /// A command that runs `program` with nothing in its environment that sets options.
 pub(super) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    for option in ["LISTEN", "DATA", "CURRENCY", "LOG", "URL"] {
+    for option in ["LISTEN", "DATA", "CURRENCY", "LOG", "URL", "RATE", "TLS_CERT", "ACME_DOMAIN", "TRUSTED_PROXY"] {
         command.env_remove(format!("CARTWRIGHT_{option}"));
     }
     command
@@ -115,6 +115,13 @@ impl Server {
                 panic!("the server did not come up ({status:?}): {}", stderr.lock().unwrap());
             }
         }
+    }
+
+    /// Memory it has in use, in bytes; none where the system does not tell.
+    pub(super) fn resident_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kb| kb * 1024)
     }
 
     /// When it was spawned.
@@ -213,8 +220,8 @@ fn address(said: &Receiver<String>) -> Option<SocketAddr> {
     loop {
         match said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
-                if let Some((_, address)) = line.split_once("listening on  http://") {
-                    return Some(address.trim().parse().unwrap());
+                if let Some((_, url)) = line.split_once("listening on  ") {
+                    return Some(url.split_once("://").unwrap().1.trim().parse().unwrap());
                 }
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,

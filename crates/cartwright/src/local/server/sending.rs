@@ -1,0 +1,167 @@
+//! Answers on their way to clients that may be slow to read them, and whether a connection is at rest.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::rest::Slot;
+
+/// Most of an answer that is handed on before the client has taken what was before it.
+const PIECE_BYTES: usize = 16 * 1024;
+/// Longest a client may take for an answer that is more than one piece. Then its connection is cut.
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What goes on in a connection.
+pub(super) struct Pulse {
+    active: watch::Sender<usize>,
+    /// That the connection should end when what is under way is answered.
+    pub(super) close: Notify,
+    /// That the connection must end at once.
+    pub(super) cut: Notify,
+}
+
+/// A request that is at work, or an answer that is being sent.
+pub(super) struct Active(Arc<Pulse>);
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Pulse { active: watch::Sender::new(0), close: Notify::new(), cut: Notify::new() }
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> Active {
+        self.active.send_modify(|active| *active += 1);
+        Active(Arc::clone(self))
+    }
+
+    /// Waits until nothing has gone on for so long.
+    pub(super) async fn rest(&self, long: Duration) {
+        let mut active = self.active.subscribe();
+        loop {
+            let _ = active.wait_for(|active| *active == 0).await;
+            if timeout(long, active.changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.send_modify(|active| *active -= 1);
+    }
+}
+
+/// `body`, to be sent within `patience`. What its request holds is given back when the client has all but the last piece, or has
+/// taken too long.
+pub(super) fn send(body: Body, slot: Option<Slot>, active: Active, patience: Duration) -> Body {
+    let length = HttpBody::size_hint(&body).exact();
+    if length.is_some_and(|bytes| bytes <= PIECE_BYTES as u64) {
+        return body;
+    }
+    let (sent, is_sent) = oneshot::channel();
+    if length.is_some() {
+        let pulse = Arc::clone(&active.0);
+        tokio::spawn(async move {
+            if timeout(patience, is_sent).await.is_err() {
+                pulse.cut.notify_one();
+            }
+        });
+    }
+    Body::new(Sending { body, rest: Bytes::new(), _held: (slot, active, sent) })
+}
+
+/// A body in pieces, so that what is not taken by the client stays here and not in the buffers of the connection.
+struct Sending {
+    body: Body,
+    rest: Bytes,
+    _held: (Option<Slot>, Active, oneshot::Sender<()>),
+}
+
+impl HttpBody for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        let length = self.rest.len().min(PIECE_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (inner, rest) = (HttpBody::size_hint(&self.body), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const LARGE: usize = 10 * PIECE_BYTES + 1;
+
+    async fn is_cut(pulse: &Pulse, within: Duration) -> bool {
+        timeout(within, pulse.cut.notified()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_goes_in_pieces_and_is_under_way_until_the_last() {
+        let pulse = Arc::new(Pulse::new());
+        let mut body = send(Body::from(vec![7; LARGE]), None, pulse.begin(), Duration::from_millis(50));
+        assert_eq!(HttpBody::size_hint(&body).exact(), Some(LARGE as u64));
+        let mut received = 0;
+        while let Some(frame) = body.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            assert!(piece.len() <= PIECE_BYTES && *pulse.active.borrow() == 1);
+            received += piece.len();
+        }
+        assert!(body.is_end_stream());
+        drop(body);
+        assert_eq!((received, *pulse.active.borrow()), (LARGE, 0));
+        assert!(!is_cut(&pulse, Duration::from_millis(200)).await, "it was sent in time");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_take_a_large_answer_is_cut_off() {
+        let pulse = Arc::new(Pulse::new());
+        let mut body = send(Body::from(vec![7; LARGE]), None, pulse.begin(), Duration::from_millis(50));
+        assert!(body.frame().await.is_some());
+        assert!(is_cut(&pulse, Duration::from_secs(10)).await);
+    }
+
+    #[tokio::test]
+    async fn a_stream_goes_on_as_long_as_it_likes() {
+        let pulse = Arc::new(Pulse::new());
+        let endless = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let body = send(Body::from_stream(endless), None, pulse.begin(), Duration::from_millis(50));
+        assert!(!is_cut(&pulse, Duration::from_millis(200)).await);
+        assert_eq!(*pulse.active.borrow(), 1, "and its connection is not at rest");
+        drop(body);
+        assert_eq!(*pulse.active.borrow(), 0);
+    }
+}
