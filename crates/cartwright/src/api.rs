@@ -1,6 +1,6 @@
 //! Every route, one line each: `/v1` first, then the classic paths.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -115,13 +115,14 @@ fn routes() -> Routes {
 
 /// Method and path of every route of the API, in the order of the list above.
 pub fn table() -> Vec<(Method, &'static str)> {
-    routes().table
+    routes().table()
 }
 
 /// The API behind its door, with its description and the page that shows it.
 pub fn door(app: &App) -> Door {
     let (router, document) = routes().build();
-    let document: Arc<str> = document.to_json().expect("a description has a JSON form").into();
+    // Made when it is first asked for: most Lambda functions never are.
+    let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
     let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
     let router: Router<App> = router

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use http::Method;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -211,41 +211,48 @@ Lists are paged: go on with `nextCursor`, or follow the `Link` header. What can 
 `If-Match`, and the change is refused if someone else was first. Send an `Idempotency-Key` with a `POST`, and it is carried \
 out once however often you repeat it. Money is in minor units under `/v1`, in major units on the classic paths.";
 
-/// The routes as they are listed, and their description.
+/// The routes as they are listed. What describes them is worked out when someone asks for it.
+#[derive(Default)]
 pub struct Routes {
     router: Router<App>,
-    paths: PathsBuilder,
-    schemas: BTreeMap<String, RefOr<Schema>>,
-    sections: Vec<&'static str>,
-    /// Method and path of every route, in the order they were listed.
-    pub table: Vec<(Method, &'static str)>,
+    listed: Vec<Listed>,
+    section: &'static str,
+}
+
+/// A route, as it is listed.
+struct Listed {
+    method: Method,
+    http_method: HttpMethod,
+    path: &'static str,
+    operation: fn() -> Operation,
+    name: &'static str,
+    summary: &'static str,
+    section: &'static str,
 }
 
 macro_rules! methods {
     ($($name:ident $method:ident $http:ident;)*) => {
         $(
             #[doc = concat!("Adds a `", stringify!($method), "` route.")]
-            pub fn $name<H, T, D>(self, path: &'static str, handler: H, summary: &str) -> Self
+            pub fn $name<H, T, D>(mut self, path: &'static str, handler: H, summary: &'static str) -> Self
             where
                 H: Handler<T, App> + Documented<D>,
                 T: 'static,
             {
-                self.add(Method::$method, HttpMethod::$http, path, $name(handler), H::operation(), std::any::type_name::<H>(), summary)
+                self.router = self.router.route(path, $name(handler));
+                self.listed.push(Listed {
+                    method: Method::$method,
+                    http_method: HttpMethod::$http,
+                    path,
+                    operation: H::operation,
+                    name: std::any::type_name::<H>(),
+                    summary,
+                    section: self.section,
+                });
+                self
             }
         )*
     };
-}
-
-impl Default for Routes {
-    fn default() -> Self {
-        Routes {
-            router: Router::new(),
-            paths: PathsBuilder::new(),
-            schemas: BTreeMap::new(),
-            sections: Vec::new(),
-            table: Vec::new(),
-        }
-    }
 }
 
 impl Routes {
@@ -259,31 +266,62 @@ impl Routes {
 
     /// The heading the next routes stand under.
     pub fn section(mut self, section: &'static str) -> Self {
-        self.sections.push(section);
+        self.section = section;
         self
     }
 
-    #[expect(clippy::too_many_arguments, reason = "private: the five methods above fill it in")]
-    fn add(
-        mut self,
-        method: Method,
-        http_method: HttpMethod,
-        path: &'static str,
-        handler: MethodRouter<App>,
-        operation: Operation,
-        name: &str,
-        summary: &str,
-    ) -> Self {
-        self.router = self.router.route(path, handler);
-        self.table.push((method, path));
+    /// Method and path of every route, in the order they were listed.
+    pub fn table(self) -> Vec<(Method, &'static str)> {
+        self.listed.into_iter().map(|route| (route.method, route.path)).collect()
+    }
+
+    /// The router, and what makes the OpenAPI document of its routes.
+    pub fn build(self) -> (Router<App>, impl Fn() -> OpenApi + Send + Sync) {
+        let Routes { router, listed, .. } = self;
+        (router, move || document(&listed))
+    }
+}
+
+/// The OpenAPI document of the routes.
+fn document(routes: &[Listed]) -> OpenApi {
+    let (mut paths, mut schemas) = (PathsBuilder::new(), BTreeMap::new());
+    let mut sections: Vec<&'static str> = Vec::new();
+    for route in routes {
+        if sections.last() != Some(&route.section) {
+            sections.push(route.section);
+        }
+        paths = paths.path(route.path, PathItem::new(route.http_method.clone(), route.describe(&mut schemas)));
+    }
+    schemas.insert("Problem".to_owned(), problem_schema());
+    let mut components = ComponentsBuilder::new();
+    for (name, schema) in schemas {
+        components = components.schema(name, schema);
+    }
+    let info = InfoBuilder::new()
+        .title("Cartwright")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT))
+        .license(Some(License::new("MIT OR Apache-2.0")));
+    OpenApiBuilder::new()
+        .info(info)
+        .tags(Some(sections.into_iter().map(Tag::new)))
+        .paths(paths)
+        .components(Some(components.build()))
+        .build()
+}
+
+impl Listed {
+    /// Its operation; the schemas that this names are added to `schemas`.
+    fn describe(&self, schemas: &mut BTreeMap<String, RefOr<Schema>>) -> OperationBuilder {
+        let (path, operation) = (self.path, (self.operation)());
         for (name, schema) in operation.schemas {
-            let other = self.schemas.insert(name.clone(), schema.clone());
+            let other = schemas.insert(name.clone(), schema.clone());
             debug_assert!(other.is_none_or(|other| other == schema), "two types are described under the name {name}");
         }
         let mut builder = OperationBuilder::new()
-            .tag(self.sections.last().copied().unwrap_or_default())
-            .summary(Some(summary))
-            .operation_id(Some(operation_id(name)));
+            .tag(self.section)
+            .summary(Some(self.summary))
+            .operation_id(Some(operation_id(self.name)));
         for name in path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')) {
             let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
@@ -315,29 +353,7 @@ impl Routes {
                 ResponseBuilder::new().description(when).content("application/problem+json", content),
             );
         }
-        self.paths = self.paths.path(path, PathItem::new(http_method, builder));
-        self
-    }
-
-    /// The router, and the OpenAPI document of its routes.
-    pub fn build(mut self) -> (Router<App>, OpenApi) {
-        self.schemas.insert("Problem".into(), problem_schema());
-        let mut components = ComponentsBuilder::new();
-        for (name, schema) in self.schemas {
-            components = components.schema(name, schema);
-        }
-        let info = InfoBuilder::new()
-            .title("Cartwright")
-            .version(env!("CARGO_PKG_VERSION"))
-            .description(Some(ABOUT))
-            .license(Some(License::new("MIT OR Apache-2.0")));
-        let document = OpenApiBuilder::new()
-            .info(info)
-            .tags(Some(self.sections.into_iter().map(Tag::new)))
-            .paths(self.paths)
-            .components(Some(components.build()))
-            .build();
-        (self.router, document)
+        builder
     }
 }
 
