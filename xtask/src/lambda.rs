@@ -42,6 +42,11 @@ pub(crate) fn package() -> PathBuf {
     root().join("target/lambda/cartwright.zip")
 }
 
+/// Where the binary is that was built for x86-64.
+pub(crate) fn binary() -> PathBuf {
+    root().join("target").join(Architecture::X86.target()).join(PROFILE).join("bootstrap")
+}
+
 /// Builds the functions for release, and packs them.
 ///
 /// # Errors

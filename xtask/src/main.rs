@@ -22,19 +22,21 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci        Everything that must pass before a change lands: fmt, clippy, test, accept, doc, deny
-  fmt       Formatting (--fix to mend it)
-  clippy    Lints, of all targets, warnings denied
-  test      All tests (installs an emulator of DynamoDB into target/tools once)
-  doc       The documentation builds without a warning
-  deny      Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
-  accept    The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
-            against a new one, twice
-  bench     The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
-  lambda    Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
-  aws-test  Deploys the AWS home to an emulator of AWS and proves that it works (aws-test --help tells more; installs the
-            emulator and the SAM CLI into target/tools once)
-  deploy    Builds and deploys to AWS: deploy --stage dev|qa|staging|prod [--guided]";
+  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, doc, deny,
+                aws-test
+  fmt           Formatting (--fix to mend it)
+  clippy        Lints, of all targets, warnings denied
+  test          All tests (installs an emulator of DynamoDB into target/tools once)
+  doc           The documentation builds without a warning
+  deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
+  accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
+                against a new one, twice
+  bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
+  bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
+  lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
+  aws-test      Deploys the AWS home to an emulator of AWS and proves that it works (aws-test --help tells more; installs the
+                emulator and the SAM CLI into target/tools once)
+  deploy        Builds and deploys to AWS: deploy --stage dev|qa|staging|prod [--guided]";
 
 /// What a task ends with; the error says in words what is wrong.
 type Outcome<T = ()> = Result<T, String>;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         "lambda" if rest.is_empty() => lambda::lambda(Architecture::X86),
         "lambda" if rest == ["--arm64"] => lambda::lambda(Architecture::Arm),
         "lambda" => Err("Usage: cargo xtask lambda [--arm64]".to_owned()),
+        "bench-lambda" => bench_lambda(),
         "aws-test" => aws_test::aws_test(&rest),
         "deploy" => deploy::deploy(&rest),
         "" | "help" | "--help" | "-h" => {
@@ -82,6 +85,7 @@ fn ci() -> Outcome {
         ("accept", accept_new),
         ("doc", doc),
         ("deny", deny),
+        ("aws-test", || aws_test::aws_test(&[])),
     ];
     for (name, step) in steps {
         println!("── {name}");
@@ -146,6 +150,13 @@ fn accept(arguments: &[String]) -> Outcome {
 
 fn bench(arguments: &[String]) -> Outcome {
     run(cargo().args(["run", "--release", "--locked", "--package", "cartwright-bench", "--"]).args(arguments))
+}
+
+fn bench_lambda() -> Outcome {
+    lambda::lambda(Architecture::X86)?;
+    let (node, python) = (tools::node_sdk()?, tools::python_tools()?.join("python"));
+    let what = ["run", "--quiet", "--locked", "--package", "cartwright-bench", "--bin", "lambda", "--", "--bootstrap"];
+    run(cargo().args(what).arg(lambda::binary()).arg("--node-modules").arg(node).arg("--python").arg(python))
 }
 
 fn root() -> PathBuf {

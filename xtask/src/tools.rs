@@ -21,6 +21,9 @@ const PYTHON_TOOLS: &str = include_str!("../python-tools.txt");
 /// Compiles and links for another processor.
 const ZIG: [&str; 2] = ["cargo-zigbuild==0.24.0", "ziglang==0.17.0"];
 
+/// The AWS SDK of Node, for a benchmark.
+const NODE_SDK: &str = "@aws-sdk/client-dynamodb@3";
+
 struct CargoTool {
     package: &'static str,
     version: &'static str,
@@ -68,6 +71,21 @@ pub(crate) fn python_tools() -> Outcome<PathBuf> {
 /// As [`python_tools`].
 pub(crate) fn zig() -> Outcome<PathBuf> {
     python("zig", &ZIG.join("\n"))
+}
+
+/// The folder in which Node finds its AWS SDK.
+///
+/// # Errors
+/// When there is no npm, or it cannot install it.
+pub(crate) fn node_sdk() -> Outcome<PathBuf> {
+    let folder = folder().join("node");
+    let modules = folder.join("node_modules");
+    if !modules.join("@aws-sdk/client-dynamodb").is_dir() {
+        let install = ["install", "--silent", "--no-fund", "--no-audit", NODE_SDK, "--prefix"];
+        run(Command::new("npm").args(install).arg(&folder))
+            .map_err(|why| format!("install Node.js with npm: {why}"))?;
+    }
+    Ok(modules)
 }
 
 /// Installs what `requirements` lists into an environment of its own, unless that was done.

@@ -22,8 +22,8 @@ use tokio_io_timeout::TimeoutWriter;
 use super::sending::{Pulse, SEND_TIMEOUT, send};
 use super::tls::HTTP_2;
 use super::{LAST_MOMENT, Phase, Place, Server, client};
-use crate::local::unread;
 use crate::error::{Error, Kind};
+use crate::local::unread;
 use crate::rest::{Caller, slot_of};
 
 /// Head of a request: its first line and its headers.
