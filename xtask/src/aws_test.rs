@@ -183,7 +183,8 @@ impl Home<'_> {
         // MiniStack takes a template for unchanged in which nothing but references changed; so a text changes too.
         let deployment = self.deployments.replace(self.deployments.get() + 1);
         let template = template.replace("../target/lambda/cartwright.zip", &zip);
-        let template = template.replace("Description: Cartwright\n", &format!("Description: Deployment {deployment}\n"));
+        let template =
+            template.replace("Description: Cartwright\n", &format!("Description: Deployment {deployment}\n"));
         fs::write(&path, template).map_err(failed)?;
         let said = fs::File::create(&log).map_err(failed)?;
         let status = without_aws(&mut Command::new(self.programs.join("sam")))
