@@ -29,8 +29,8 @@ use crate::error::{Error, Kind};
 const MAX_CALLERS: usize = 100_000;
 /// Requests after which callers are forgotten that have been silent for so long that nothing is held against them.
 const FORGET_EVERY: u64 = 1024;
-/// A body that is free: as many as there may be requests at work are no burden.
-const SMALL_BODY_BYTES: usize = 16 * 1024;
+/// A body that is free, of a request or of an answer: as many as there may be requests at work are no burden.
+pub(crate) const SMALL_BODY_BYTES: usize = 16 * 1024;
 /// Bodies above [`SMALL_BODY_BYTES`] that are in memory at the same time, all together.
 const MAX_LARGE_BODIES_BYTES: usize = 64 * 1024 * 1024;
 /// The unit in which large bodies are counted.
@@ -105,8 +105,8 @@ pub struct Limits {
 
 /// What became of a request that asked to be taken on.
 pub(super) struct Admission {
-    /// What it holds while it is at work; the error to answer with if it is refused.
-    pub(super) outcome: Result<Slot, Error>,
+    /// What it holds while it is at work, if there are limits; the error to answer with if it is refused.
+    pub(super) outcome: Result<Option<Slot>, Error>,
     /// How its caller stands with the rate.
     pub(super) standing: Option<Standing>,
 }
@@ -114,18 +114,12 @@ pub(super) struct Admission {
 impl Admission {
     /// Where there are no limits.
     pub(super) fn free() -> Self {
-        Admission { outcome: Ok(Slot::default()), standing: None }
+        Admission { outcome: Ok(None), standing: None }
     }
 }
 
-/// What a request holds while it is at work, until the last clone is dropped. In the extensions of its answer, for a host
-/// that knows when the answer has been sent.
-#[derive(Clone, Default)]
+/// What a request holds while it is at work, until it is dropped.
 pub struct Slot {
-    _held: Option<Arc<Held>>,
-}
-
-struct Held {
     _in_flight: OwnedSemaphorePermit,
     _of_caller: Option<Share<Key>>,
     _large_body: Option<OwnedSemaphorePermit>,
@@ -156,7 +150,7 @@ impl Limits {
         let standing = self.rates.as_ref().zip(key.as_ref()).and_then(|(rates, key)| rates.check(key));
         let outcome = match &standing {
             Some(Standing { wait: Some(_), .. }) => Err(too_many("rate_limited", "Too many requests in a short time.")),
-            _ => self.hold(key, request.body()),
+            _ => self.hold(key, request.body()).map(Some),
         };
         if outcome.is_err() {
             self.refusals.note();
@@ -184,8 +178,7 @@ impl Limits {
                 Some(Arc::clone(&self.large_bodies).try_acquire_many_owned(units).map_err(overloaded)?)
             }
         };
-        let held = Held { _in_flight: permit, _of_caller: share, _large_body: large };
-        Ok(Slot { _held: Some(Arc::new(held)) })
+        Ok(Slot { _in_flight: permit, _of_caller: share, _large_body: large })
     }
 }
 
@@ -330,11 +323,17 @@ impl Refusals {
     }
 }
 
-/// Takes out of an answer what its request holds. An answer of known length is held until it has been sent; a stream goes on
-/// for as long as its reader likes, and holds nothing.
-pub fn slot_of<B: HttpBody>(response: &mut Response<B>) -> Option<Slot> {
-    let slot = response.extensions_mut().remove::<Slot>();
-    slot.filter(|_| response.body().size_hint().exact().is_some())
+/// Puts into an answer what its request holds, if it takes time to send it. A stream goes on for as long as its reader likes,
+/// and holds nothing.
+pub(super) fn keep_slot<B: HttpBody>(slot: Slot, response: &mut Response<B>) {
+    if response.body().size_hint().exact().is_some_and(|bytes| bytes > SMALL_BODY_BYTES as u64) {
+        response.extensions_mut().insert(Arc::new(slot));
+    }
+}
+
+/// Takes out of an answer what its request holds until the answer has been sent.
+pub fn slot_of<B>(response: &mut Response<B>) -> Option<Arc<Slot>> {
+    response.extensions_mut().remove()
 }
 
 #[cfg(test)]

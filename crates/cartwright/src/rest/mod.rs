@@ -25,12 +25,12 @@ use tower::Service;
 
 use crate::app::App;
 use crate::error::{Error, Kind};
-use limits::Admission;
+use limits::{Admission, keep_slot};
 
 pub use describe::{Describe, Documented, Operation, Routes};
 pub use extract::{IfMatch, List, Listing, Params, Post, Put, Segment, decode, time_in_query};
 pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};
-pub(crate) use limits::{Refusals, Share, Shares};
+pub(crate) use limits::{Refusals, SMALL_BODY_BYTES, Share, Shares};
 pub use put_events::put_events;
 pub use reply::{Classic, Items, NoContent, Nothing, Reply, Upserted};
 
@@ -99,7 +99,7 @@ impl Door {
         let Admission { outcome, standing } =
             self.limits.as_ref().map_or_else(Admission::free, |limits| limits.admit(&request));
         let (slot, mut response) = match outcome {
-            Ok(slot) => (Some(slot), self.route(request).await),
+            Ok(slot) => (slot, self.route(request).await),
             Err(refused) => (None, refused.into_response()),
         };
         let error = match response.extensions_mut().remove::<Error>() {
@@ -120,7 +120,7 @@ impl Door {
             standing.write(response.headers_mut());
         }
         if let Some(slot) = slot {
-            response.extensions_mut().insert(slot);
+            keep_slot(slot, &mut response);
         }
         response
     }

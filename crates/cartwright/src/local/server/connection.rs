@@ -28,8 +28,6 @@ use crate::rest::{Caller, slot_of};
 
 /// Head of a request: its first line and its headers.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Headers of a request.
-const MAX_HEADERS: usize = 100;
 /// What is read or written ahead on a connection.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Time in which a client must take something of what is being sent to it.
@@ -137,12 +135,12 @@ impl Connection {
     }
 
     async fn http1(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        // hyper takes a hundred headers by itself, and is slower when it is told so.
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.patience)
             .max_buf_size(MAX_BUFFER_BYTES)
-            .max_header_size(MAX_HEAD_BYTES)
-            .max_headers(MAX_HEADERS);
+            .max_header_size(MAX_HEAD_BYTES);
         let service = service_fn({
             let connection = Arc::clone(&self);
             move |request| Arc::clone(&connection).answer(request)
@@ -177,24 +175,23 @@ impl Connection {
         C::Error: std::fmt::Display,
     {
         let mut phase = self.phase.clone();
-        let close = async {
-            tokio::select! {
-                _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
-                () = self.pulse.close.notified() => {}
-                () = rest => {}
-            }
-        };
-        let (mut connection, mut close) = (std::pin::pin!(connection), std::pin::pin!(close));
-        tokio::select! {
+        let mut connection = std::pin::pin!(connection);
+        let is_cut = tokio::select! {
             biased;
             ended = connection.as_mut() => return note_end(ended.err()),
-            () = self.pulse.cut.notified() => return,
-            () = &mut close => connection.as_mut().graceful_shutdown(),
+            is_cut = self.pulse.told() => is_cut,
+            _ = phase.wait_for(|phase| *phase == Phase::Closing) => false,
+            () = rest => false,
+        };
+        if is_cut {
+            return;
         }
+        connection.as_mut().graceful_shutdown();
+        let gone = async { while !self.pulse.told().await {} };
         tokio::select! {
             biased;
             ended = connection.as_mut() => note_end(ended.err()),
-            () = self.pulse.cut.notified() => {}
+            () = gone => {}
             () = self.pulse.rest(self.patience) => {}
         }
     }
@@ -216,7 +213,7 @@ impl Connection {
         if is_last && is_http1 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         } else if self.place.is_spare {
-            self.pulse.close.notify_one();
+            self.pulse.close();
         }
         if server.settings.tls.is_some() {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HSTS);

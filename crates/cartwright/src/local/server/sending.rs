@@ -2,29 +2,31 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::timeout;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{sleep, timeout};
 
-use crate::rest::Slot;
+use crate::rest::{SMALL_BODY_BYTES, Slot};
 
 /// Most of an answer that is handed on before the client has taken what was before it.
-const PIECE_BYTES: usize = 16 * 1024;
+const PIECE_BYTES: usize = SMALL_BODY_BYTES;
 /// Longest a client may take for an answer that is more than one piece. Then its connection is cut.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What goes on in a connection.
+/// What goes on in a connection, and how it is told to end.
 pub(super) struct Pulse {
-    active: watch::Sender<usize>,
-    /// That the connection should end when what is under way is answered.
-    pub(super) close: Notify,
-    /// That the connection must end at once.
-    pub(super) cut: Notify,
+    opened: Instant,
+    active: AtomicUsize,
+    /// When something last ended, in milliseconds after it was opened.
+    ended_ms: AtomicU64,
+    told: Notify,
+    is_cut: AtomicBool,
 }
 
 /// A request that is at work, or an answer that is being sent.
@@ -32,35 +34,63 @@ pub(super) struct Active(Arc<Pulse>);
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Pulse { active: watch::Sender::new(0), close: Notify::new(), cut: Notify::new() }
+        Pulse {
+            opened: Instant::now(),
+            active: AtomicUsize::new(0),
+            ended_ms: AtomicU64::new(0),
+            told: Notify::new(),
+            is_cut: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> Active {
-        self.active.send_modify(|active| *active += 1);
+        self.active.fetch_add(1, Ordering::Relaxed);
         Active(Arc::clone(self))
     }
 
-    /// Waits until nothing has gone on for so long.
+    /// Waits until nothing has gone on for so long, from now on.
     pub(super) async fn rest(&self, long: Duration) {
-        let mut active = self.active.subscribe();
+        let from = self.opened.elapsed();
         loop {
-            let _ = active.wait_for(|active| *active == 0).await;
-            if timeout(long, active.changed()).await.is_err() {
-                return;
+            let ended = Duration::from_millis(self.ended_ms.load(Ordering::Relaxed)).max(from);
+            let quiet = self.opened.elapsed().saturating_sub(ended);
+            match self.active.load(Ordering::Relaxed) {
+                0 if quiet >= long => return,
+                0 => sleep(long - quiet).await,
+                _ => sleep(long).await,
             }
         }
+    }
+
+    /// Tells the connection to end when what is under way is answered.
+    pub(super) fn close(&self) {
+        self.told.notify_one();
+    }
+
+    /// Tells the connection to end at once.
+    fn cut(&self) {
+        self.is_cut.store(true, Ordering::Relaxed);
+        self.told.notify_one();
+    }
+
+    /// Waits until the connection is told to end. Returns whether at once.
+    pub(super) async fn told(&self) -> bool {
+        self.told.notified().await;
+        self.is_cut.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.send_modify(|active| *active -= 1);
+        let now = u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.ended_ms.store(now, Ordering::Relaxed);
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// `body`, to be sent within `patience`. What its request holds is given back when the client has all but the last piece, or has
 /// taken too long.
-pub(super) fn send(body: Body, slot: Option<Slot>, active: Active, patience: Duration) -> Body {
+pub(super) fn send(body: Body, slot: Option<Arc<Slot>>, active: Active, patience: Duration) -> Body {
     let length = HttpBody::size_hint(&body).exact();
     if length.is_some_and(|bytes| bytes <= PIECE_BYTES as u64) {
         return body;
@@ -70,7 +100,7 @@ pub(super) fn send(body: Body, slot: Option<Slot>, active: Active, patience: Dur
         let pulse = Arc::clone(&active.0);
         tokio::spawn(async move {
             if timeout(patience, is_sent).await.is_err() {
-                pulse.cut.notify_one();
+                pulse.cut();
             }
         });
     }
@@ -81,7 +111,7 @@ pub(super) fn send(body: Body, slot: Option<Slot>, active: Active, patience: Dur
 struct Sending {
     body: Body,
     rest: Bytes,
-    _held: (Option<Slot>, Active, oneshot::Sender<()>),
+    _held: (Option<Arc<Slot>>, Active, oneshot::Sender<()>),
 }
 
 impl HttpBody for Sending {
@@ -126,7 +156,7 @@ mod tests {
     const LARGE: usize = 10 * PIECE_BYTES + 1;
 
     async fn is_cut(pulse: &Pulse, within: Duration) -> bool {
-        timeout(within, pulse.cut.notified()).await.is_ok()
+        timeout(within, pulse.told()).await == Ok(true)
     }
 
     #[tokio::test]
@@ -137,12 +167,12 @@ mod tests {
         let mut received = 0;
         while let Some(frame) = body.frame().await {
             let piece = frame.unwrap().into_data().unwrap();
-            assert!(piece.len() <= PIECE_BYTES && *pulse.active.borrow() == 1);
+            assert!(piece.len() <= PIECE_BYTES && pulse.active.load(Ordering::Relaxed) == 1);
             received += piece.len();
         }
         assert!(body.is_end_stream());
         drop(body);
-        assert_eq!((received, *pulse.active.borrow()), (LARGE, 0));
+        assert_eq!((received, pulse.active.load(Ordering::Relaxed)), (LARGE, 0));
         assert!(!is_cut(&pulse, Duration::from_millis(200)).await, "it was sent in time");
     }
 
@@ -160,8 +190,8 @@ mod tests {
         let endless = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
         let body = send(Body::from_stream(endless), None, pulse.begin(), Duration::from_millis(50));
         assert!(!is_cut(&pulse, Duration::from_millis(200)).await);
-        assert_eq!(*pulse.active.borrow(), 1, "and its connection is not at rest");
+        assert_eq!(pulse.active.load(Ordering::Relaxed), 1, "and its connection is not at rest");
         drop(body);
-        assert_eq!(*pulse.active.borrow(), 0);
+        assert_eq!(pulse.active.load(Ordering::Relaxed), 0);
     }
 }
