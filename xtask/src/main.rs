@@ -7,6 +7,7 @@ mod aws_test;
 mod deploy;
 mod emulator;
 mod lambda;
+mod proof;
 mod tools;
 
 use std::env;
@@ -22,7 +23,7 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, doc, deny,
+  ci            Everything that must pass before a change lands: fmt, clippy, test, simulate, accept, doc, deny,
                 aws-test
   fmt           Formatting (--fix to mend it)
   clippy        Lints, of all targets, warnings denied
@@ -31,6 +32,8 @@ Tasks:
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
                 against a new one, twice
+  simulate      Random customers, staff and faults over the simulation (simulate --help tells more)
+  crashes       Kills the real binary under load, again and again (crashes --cycles 200)
   bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
@@ -60,6 +63,8 @@ fn main() -> ExitCode {
         "lambda" if rest == ["--arm64"] => lambda::lambda(Architecture::Arm),
         "lambda" => Err("Usage: cargo xtask lambda [--arm64]".to_owned()),
         "bench-lambda" => bench_lambda(),
+        "simulate" => proof::simulate(&rest),
+        "crashes" => proof::crashes(&rest),
         "aws-test" => aws_test::aws_test(&rest),
         "deploy" => deploy::deploy(&rest),
         "" | "help" | "--help" | "-h" => {
@@ -82,6 +87,7 @@ fn ci() -> Outcome {
         ("fmt", || fmt(false)),
         ("clippy", clippy),
         ("test", test),
+        ("simulate", proof::simulate_for_gate),
         ("accept", accept_new),
         ("doc", doc),
         ("deny", deny),

@@ -19,6 +19,7 @@ mod put_events;
 mod queues;
 mod rest;
 mod shop;
+mod simulation;
 mod store_sqlite;
 mod tidy;
 mod transfer;

@@ -16,4 +16,5 @@ mod overload;
 mod roles;
 mod startup;
 mod tls;
+mod torture;
 mod transfer;

@@ -1,0 +1,76 @@
+//! Tasks that prove what the tests of the gate only sample: many seeds, many crashes, many requests, many mutants.
+
+use std::process::Command;
+
+use crate::{Outcome, cargo, run};
+
+/// What of the simulation is part of the gate.
+const GATE_SEEDS: &str = "0..5000";
+
+const SIMULATE: &str = "\
+Usage: cargo xtask simulate [--seeds A..B | --seed N] [--home memory|dynamodb|sqlite] [--mutant NAME]
+
+Runs the simulation with these seeds (0..10000), over the store in memory and as DynamoDB behaves unless a home is named. A seed that
+breaks a promise is told with the shortest history found. With a mutant, a classic fault is put back in first; it should be
+caught.";
+
+/// Options of a task that are all of the form `--name value`.
+struct Options<'a>(&'a [String]);
+
+impl Options<'_> {
+    /// The value of an option, if it is there.
+    fn value(&self, name: &str) -> Option<&str> {
+        let at = self.0.iter().position(|argument| argument.strip_prefix("--") == Some(name))?;
+        self.0.get(at + 1).map(String::as_str)
+    }
+
+    /// Refuses what is not among `known`.
+    fn check(&self, known: &[&str], usage: &str) -> Outcome {
+        let is_known = |name: &String| name.strip_prefix("--").is_some_and(|name| known.contains(&name));
+        let (names, values) = (self.0.iter().step_by(2), self.0.iter().skip(1).step_by(2));
+        if names.clone().all(is_known) && names.count() == values.count() { Ok(()) } else { Err(usage.to_owned()) }
+    }
+}
+
+/// One test that is a command, in its profile, with its options in the environment.
+fn test(profile: &str, name: &str) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--locked", "--package", "cartwright", "--test", "it", "--profile", profile, "--"]);
+    command.args([name, "--ignored", "--exact", "--nocapture"]);
+    command
+}
+
+/// Runs seeds of the simulation.
+pub(crate) fn simulate(arguments: &[String]) -> Outcome {
+    let options = Options(arguments);
+    options.check(&["seeds", "seed", "home", "mutant"], SIMULATE)?;
+    let one = options.value("seed").map(|seed| seed.parse::<u64>().map_err(|_| SIMULATE.to_owned())).transpose()?;
+    let seeds = one.map(|seed| format!("{seed}..{}", seed + 1));
+    let mut command = test("simulation", "simulation::the_seeds_that_were_asked_for");
+    command.env("CARTWRIGHT_SIMULATE_SEEDS", seeds.as_deref().or(options.value("seeds")).unwrap_or("0..10000"));
+    for name in ["home", "mutant"] {
+        if let Some(value) = options.value(name) {
+            command.env(format!("CARTWRIGHT_SIMULATE_{}", name.to_uppercase()), value);
+        }
+    }
+    run(&mut command)
+}
+
+/// The seeds that are part of the gate.
+pub(crate) fn simulate_for_gate() -> Outcome {
+    simulate(&["--seeds", GATE_SEEDS].map(str::to_owned))
+}
+
+const CRASHES: &str = "\
+Usage: cargo xtask crashes [--cycles N]
+
+Kills the real binary under load, so many times (200), and starts it again each time. Fails when something that was acknowledged is not
+there afterwards, or something is there twice. Tells how long the starts took.";
+
+/// Crash cycles of the real binary.
+pub(crate) fn crashes(arguments: &[String]) -> Outcome {
+    let options = Options(arguments);
+    options.check(&["cycles"], CRASHES)?;
+    let cycles = options.value("cycles").unwrap_or("200");
+    run(test("dev", "process::torture::the_cycles_that_were_asked_for").env("CARTWRIGHT_CRASH_CYCLES", cycles))
+}
