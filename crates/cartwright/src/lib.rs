@@ -19,6 +19,7 @@ pub mod values;
 pub mod store;
 pub mod transfer;
 
+pub mod access;
 pub mod basket;
 pub mod catalog;
 pub mod customers;
