@@ -34,6 +34,8 @@ Tasks:
                 against a new one, twice
   simulate      Random customers, staff and faults over the simulation (simulate --help tells more)
   crashes       Kills the real binary under load, again and again (crashes --cycles 200)
+  schemathesis  Asks a new server what its description allows, and what it does not (installs Schemathesis into target/tools once)
+  mutants       Changes the rules in one place at a time, and looks whether a test notices (installs cargo-mutants once)
   bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
@@ -65,6 +67,8 @@ fn main() -> ExitCode {
         "bench-lambda" => bench_lambda(),
         "simulate" => proof::simulate(&rest),
         "crashes" => proof::crashes(&rest),
+        "mutants" => proof::mutants(&rest),
+        "schemathesis" => proof::schemathesis(&rest),
         "aws-test" => aws_test::aws_test(&rest),
         "deploy" => deploy::deploy(&rest),
         "" | "help" | "--help" | "-h" => {
@@ -126,11 +130,15 @@ fn deny() -> Outcome {
         .args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-/// Starts a server of this build on a free port, with an empty folder, and asks it everything twice: the second time it
-/// holds data already.
+/// Asks a new server everything twice: the second time it holds data already.
 fn accept_new() -> Outcome {
+    with_new_server("accept", |url| accept(&[url.to_owned()]).and_then(|()| accept(&[url.to_owned()])))
+}
+
+/// Starts a server of this build on a free port, with an empty folder, for as long as `ask` asks it.
+fn with_new_server(name: &str, ask: impl FnOnce(&str) -> Outcome) -> Outcome {
     run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
-    let folder = root().join("target/accept-data");
+    let folder = root().join(format!("target/{name}-data"));
     let _ = std::fs::remove_dir_all(&folder);
     let mut server = Command::new(root().join("target/debug/cartwright"))
         .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"])
@@ -143,7 +151,7 @@ fn accept_new() -> Outcome {
         .map_while(Result::ok)
         .find_map(|line| line.split_once("listening on").map(|(_, url)| url.trim().to_owned()));
     let outcome = match url {
-        Some(url) => accept(std::slice::from_ref(&url)).and_then(|()| accept(&[url])),
+        Some(url) => ask(&url),
         None => Err("the server did not say where it listens".to_owned()),
     };
     let stopped = server.kill().and_then(|()| server.wait());

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{Outcome, cargo, run};
+use crate::{Outcome, cargo, root, run, tools, with_new_server};
 
 /// What of the simulation is part of the gate.
 const GATE_SEEDS: &str = "0..5000";
@@ -35,7 +35,18 @@ impl Options<'_> {
 /// One test that is a command, in its profile, with its options in the environment.
 fn test(profile: &str, name: &str) -> Command {
     let mut command = cargo();
-    command.args(["test", "--quiet", "--locked", "--package", "cartwright", "--test", "it", "--profile", profile, "--"]);
+    command.args([
+        "test",
+        "--quiet",
+        "--locked",
+        "--package",
+        "cartwright",
+        "--test",
+        "it",
+        "--profile",
+        profile,
+        "--",
+    ]);
     command.args([name, "--ignored", "--exact", "--nocapture"]);
     command
 }
@@ -73,4 +84,75 @@ pub(crate) fn crashes(arguments: &[String]) -> Outcome {
     options.check(&["cycles"], CRASHES)?;
     let cycles = options.value("cycles").unwrap_or("200");
     run(test("dev", "process::torture::the_cycles_that_were_asked_for").env("CARTWRIGHT_CRASH_CYCLES", cycles))
+}
+
+const MUTANTS: &str = "\
+Usage: cargo xtask mutants [--file GLOB] [--minutes N]
+
+Changes the models (mod.rs of the services, and values.rs) in one place at a time, and looks whether a test notices. Installs cargo-mutants
+into target/tools once. Stops after so many minutes (60).";
+
+/// The files in which mutants are made: the rules, which are pure.
+const MODELS: [&str; 8] = [
+    "crates/cartwright/src/catalog/mod.rs",
+    "crates/cartwright/src/basket/mod.rs",
+    "crates/cartwright/src/ordering/mod.rs",
+    "crates/cartwright/src/customers/mod.rs",
+    "crates/cartwright/src/purchases/mod.rs",
+    "crates/cartwright/src/notifications/mod.rs",
+    "crates/cartwright/src/operations/mod.rs",
+    "crates/cartwright/src/values.rs",
+];
+
+/// Mutation of the models.
+pub(crate) fn mutants(arguments: &[String]) -> Outcome {
+    let options = Options(arguments);
+    options.check(&["file", "minutes"], MUTANTS)?;
+    let minutes: u64 = options.value("minutes").unwrap_or("60").parse().map_err(|_| MUTANTS.to_owned())?;
+    let program = tools::cargo_mutants()?;
+    let mut command = Command::new("timeout");
+    command.current_dir(root()).args(["--signal", "INT", &format!("{minutes}m")]).arg(program);
+    command.args([
+        "mutants",
+        "--package",
+        "cartwright",
+        "--in-place",
+        "--output",
+        "target",
+        "--timeout",
+        "120",
+        "--colors",
+        "never",
+    ]);
+    match options.value("file") {
+        Some(file) => drop(command.args(["--file", file])),
+        None => MODELS.iter().for_each(|file| drop(command.args(["--file", file]))),
+    }
+    // Without the tests of the process: they are slow, and the rules have nearer ones.
+    run(command.args([
+        "--",
+        "--lib",
+        "--test",
+        "it",
+        "--",
+        "--skip",
+        "process::",
+        "--skip",
+        "simulation::",
+        "--skip",
+        "fuzz::",
+    ]))
+}
+
+/// Checks of Schemathesis that go by the description. That of authentication has nothing to find where there is none.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+
+/// Has Schemathesis ask a server of this build everything its description allows, and much that it does not.
+pub(crate) fn schemathesis(arguments: &[String]) -> Outcome {
+    let program = tools::schemathesis()?.join("schemathesis");
+    with_new_server("schemathesis", |url| {
+        let mut command = Command::new(program);
+        command.current_dir(root()).args(["run", &format!("{url}/openapi.json"), "--checks", CHECKS]);
+        run(command.args(["--max-examples", "10", "--seed", "1", "--workers", "2", "--no-color"]).args(arguments))
+    })
 }

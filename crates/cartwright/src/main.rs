@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use cartwright::app::App;
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::local::attack::{self, Attack};
 use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
@@ -76,6 +77,7 @@ enum Command {
     Export(Export),
     Import(Import),
     Backup(Backup),
+    Attack(Attack),
 }
 
 #[derive(Args)]
@@ -114,6 +116,10 @@ async fn main() -> ExitCode {
         Command::Export(command) => export::run(command),
         Command::Backup(command) => backup::run(command),
         Command::Import(command) => match import::run(command).await {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Attack(command) => match attack::run(command).await {
             Ok(code) => return code,
             Err(error) => Err(error),
         },

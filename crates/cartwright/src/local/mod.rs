@@ -1,6 +1,7 @@
 //! The one-binary runtime: the store on SQLite, the delivery of its queues, the HTTP server, and a log in place of the
 //! channels that reach people.
 
+pub mod attack;
 pub mod backup;
 pub mod client;
 pub mod dead_letters;

@@ -9,6 +9,8 @@ mod customers;
 mod delivery;
 mod erasure;
 mod faults;
+mod fuzz;
+mod golden;
 mod notifications;
 mod notifier;
 mod operations;

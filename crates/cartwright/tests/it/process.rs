@@ -1,6 +1,7 @@
 //! The real binary as a real process: what it survives, what it refuses, what it says.
 
 mod acme;
+mod attack;
 mod backup;
 mod certificates;
 mod crash;

@@ -110,7 +110,11 @@ impl TestShop {
     }
 
     pub async fn with_settings(settings: Settings) -> Self {
-        let temp = tempfile::tempdir().unwrap();
+        Self::over(tempfile::tempdir().unwrap(), settings).await
+    }
+
+    /// A shop over the folder `data` in this one, which may have a shop already.
+    pub async fn over(temp: tempfile::TempDir, settings: Settings) -> Self {
         let folder = temp.path().join("data");
         let clock = Arc::new(TestClock::new());
         let store = SqliteStore::open(&folder, clock.clone()).unwrap();

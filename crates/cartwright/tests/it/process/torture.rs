@@ -71,7 +71,9 @@ fn the_cycles_that_were_asked_for() {
     let (recoveries, [baskets, orders, in_doubt]) = crash(cycles, || bar.inc(1));
     bar.finish_and_clear();
     let (p50, max) = (recoveries[recoveries.len() / 2], recoveries[recoveries.len() - 1]);
-    println!("{cycles} kills: {baskets} baskets and {orders} checkouts acknowledged, {in_doubt} requests in doubt; none lost, none doubled");
+    println!(
+        "{cycles} kills: {baskets} baskets and {orders} checkouts acknowledged, {in_doubt} requests in doubt; none lost, none doubled"
+    );
     println!("from the start to the first answer: p50 {p50:?}, longest {max:?}");
 }
 

@@ -314,7 +314,8 @@ impl QueueAdmin for Model {
         let there = |message: &Message| message.queue == queue;
         let ids: Vec<DeadLetterId> = match &which {
             Which::These(ids) => {
-                let known = |id: &DeadLetterId| state.dead.iter().any(|(dead, _)| there(dead) && letter_id(dead) == *id);
+                let known =
+                    |id: &DeadLetterId| state.dead.iter().any(|(dead, _)| there(dead) && letter_id(dead) == *id);
                 let unknown: Vec<&DeadLetterId> = ids.iter().filter(|id| !known(id)).collect();
                 if !unknown.is_empty() {
                     return Err(not_there(queue, &unknown));

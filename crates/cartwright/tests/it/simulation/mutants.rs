@@ -3,6 +3,7 @@
 //! Nothing of this is in the product. A mutant changes how a commit, a delivery or a message's key is handled on the way
 //! between the services and their store.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use cartwright::error::Result;
@@ -11,7 +12,7 @@ use cartwright::store::{Batch, CommitError, Expect, Key, Write};
 use cartwright::values::OrderId;
 use serde_json::{Value, json};
 
-use super::ports::{ActorId, Go, Shared, Step};
+use super::ports::{ActorId, Go, Shared, Step, fault};
 
 /// A classic fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,8 @@ pub async fn commit(
     go: Go,
 ) -> Result<(), CommitError> {
     let is_consumer = !shared.run().who.iter().any(|(other, ..)| *other == actor);
-    let is_checkout = batch.events.iter().any(|event| event.detail_type == "CheckoutBasket") && !batch.writes.is_empty();
+    let is_checkout =
+        batch.events.iter().any(|event| event.detail_type == "CheckoutBasket") && !batch.writes.is_empty();
     match mutant {
         Mutant::PublishThenDelete if is_checkout => {
             let (mut published, mut deleted) = (batch.clone(), batch);
@@ -108,7 +110,9 @@ pub async fn commit(
         Mutant::BlindRetry if go == Go::LoseAnswer => {
             shared.commit(actor, &batch)?;
             let mut again = batch;
-            again.writes.retain(|write| !matches!(write, Write::Check { .. }) && !write.key().sk.starts_with("MOVEMENT#"));
+            again
+                .writes
+                .retain(|write| !matches!(write, Write::Check { .. }) && !write.key().sk.starts_with("MOVEMENT#"));
             again.writes.iter_mut().for_each(expect_anything);
             shared.commit(actor, &again)
         }
@@ -118,8 +122,11 @@ pub async fn commit(
 
 async fn in_two(shared: &Arc<Shared>, actor: ActorId, first: Batch, second: Batch) -> Result<(), CommitError> {
     shared.commit(actor, &first)?;
-    shared.step(actor, Step::Half, || "has done the first half".to_owned()).await;
-    shared.commit(actor, &second)
+    match shared.step(actor, Step::Half, || "has done the first half".to_owned()).await {
+        Go::On => shared.commit(actor, &second),
+        Go::Refuse => Err(CommitError::Failed(fault())),
+        _ => pending().await,
+    }
 }
 
 fn is_answer(write: &Write) -> bool {

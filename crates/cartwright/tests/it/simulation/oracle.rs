@@ -176,8 +176,7 @@ impl Oracle {
     }
 
     fn order_written(&mut self, id: &str, order: &Order) {
-        let sum: i64 =
-            order.lines.iter().map(|line| line.unit_price.amount * i64::from(line.quantity.get())).sum();
+        let sum: i64 = order.lines.iter().map(|line| line.unit_price.amount * i64::from(line.quantity.get())).sum();
         let adds_up = order.lines.is_empty() || order.total.amount == sum;
         self.check(adds_up, || format!("the order {id} comes to {sum}, not to {}", order.total));
         let seen = self.orders.entry(id.to_owned()).or_default();
@@ -268,6 +267,7 @@ impl Oracle {
         self.check(waiting.is_none(), || format!("a message of {} is never processed", waiting.unwrap_or_default()));
         let mut stored: BTreeMap<String, Vec<Order>> = BTreeMap::new();
         let (mut ledgers, mut tombstones) = (BTreeMap::<String, (i64, i64)>::new(), BTreeMap::new());
+        let mut inboxes: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (key, doc) in state.documents() {
             if let Some(order) = key.sk.strip_prefix("#ORDER#") {
                 stored.entry(order.to_owned()).or_default().push(parse(doc));
@@ -276,6 +276,8 @@ impl Oracle {
             {
                 let (movement, sums) = (parse::<Movement>(doc), ledgers.entry(product.to_owned()).or_default());
                 *sums = (sums.0 + movement.on_hand, sums.1 + movement.available);
+            } else if key.sk.starts_with("ENTRY#") {
+                inboxes.entry(key.pk).or_default().push(parse(doc));
             } else if let Some(user) = key.pk.strip_prefix("ERASED#") {
                 tombstones.insert(user.to_owned(), parse::<Tombstone>(doc));
             }
@@ -284,6 +286,7 @@ impl Oracle {
         self.check_ledgers(&ledgers);
         self.check_erasure(&stored, &tombstones);
         self.check_told(strict);
+        self.check_inboxes(&inboxes);
         for promise in std::mem::take(&mut self.promised) {
             let kept = is_kept(&promise, state, &stored, &tombstones);
             self.check(kept, || format!("a promise is broken: {promise:?}"));
@@ -296,7 +299,9 @@ impl Oracle {
             let count = announced.len();
             self.check(count == closed, || format!("{count} orders come of {closed} baskets of {user}"));
             for order in announced {
-                self.check(stored.contains_key(order), || format!("the checkout {order} of {user} never became an order"));
+                self.check(stored.contains_key(order), || {
+                    format!("the checkout {order} of {user} never became an order")
+                });
             }
         }
         for (user, closed) in &self.closed.clone() {
@@ -326,12 +331,13 @@ impl Oracle {
     }
 
     fn check_ledgers(&mut self, ledgers: &BTreeMap<String, (i64, i64)>) {
-        let stocks: Vec<_> =
-            self.products.iter().map(|(product, books)| (product.clone(), books.stock)).collect();
+        let stocks: Vec<_> = self.products.iter().map(|(product, books)| (product.clone(), books.stock)).collect();
         for (product, stock) in stocks {
             let sums = ledgers.get(&product).copied().unwrap_or_default();
             let stock = stock.map_or((0, 0), |stock| (stock.on_hand, stock.available));
-            self.check(sums == stock, || format!("the ledger of {product} adds up to {sums:?}, its stock is {stock:?}"));
+            self.check(sums == stock, || {
+                format!("the ledger of {product} adds up to {sums:?}, its stock is {stock:?}")
+            });
         }
     }
 
@@ -353,6 +359,23 @@ impl Oracle {
         }
         let invented = self.told.keys().find(|id| !self.to_tell.contains_key(*id)).cloned();
         self.check(invented.is_none(), || format!("people were told of {invented:?}, which did not happen"));
+    }
+}
+
+impl Oracle {
+    /// An inbox is numbered without a gap, and has each notification once.
+    fn check_inboxes(&mut self, inboxes: &BTreeMap<String, Vec<Value>>) {
+        let mut kept = BTreeSet::new();
+        for (inbox, entries) in inboxes {
+            let numbers: Vec<u64> = entries.iter().filter_map(|entry| entry["sequence"].as_u64()).collect();
+            let complete = numbers.iter().copied().eq(1..=entries.len() as u64);
+            self.check(complete, || format!("the entries of {inbox} are numbered {numbers:?}"));
+            let ids: BTreeSet<&str> = entries.iter().filter_map(|entry| entry["id"].as_str()).collect();
+            self.check(ids.len() == entries.len(), || format!("{inbox} has a notification twice: {entries:?}"));
+            kept.extend(ids.into_iter().map(str::to_owned));
+        }
+        let lost = self.to_tell.keys().find(|id| !kept.contains(*id)).cloned();
+        self.check(lost.is_none(), || format!("the notification {lost:?} is in no inbox"));
     }
 }
 

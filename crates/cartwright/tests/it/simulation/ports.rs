@@ -198,9 +198,8 @@ impl Shared {
         let sqlite = self.run().sqlite.clone();
         let Some(sqlite) = sqlite else { return found };
         let real = now_or_wait(sqlite.get(key)).unwrap();
-        let plain = |doc: &Option<Doc>| {
-            doc.as_ref().map(|doc| (doc.version, doc.parse_owned::<serde_json::Value>().unwrap()))
-        };
+        let plain =
+            |doc: &Option<Doc>| doc.as_ref().map(|doc| (doc.version, doc.parse_owned::<serde_json::Value>().unwrap()));
         if plain(&real) != plain(&found) {
             self.run().oracle.fail(|| format!("SQLite has {real:?} under {key}, the model {found:?}"));
         }
@@ -240,7 +239,6 @@ impl Notifier for Shared {
 pub fn fault() -> Error {
     Error::new(Kind::Unavailable, "storage_failed", "A fault that the simulation put in.")
 }
-
 
 /// The store as an actor sees it.
 pub struct GatedStore {

@@ -14,10 +14,18 @@ pub const USERS: [&str; 3] = ["ann", "Bob", "cy"];
 pub enum About {
     Checkout,
     DirectOrder,
-    Movement { product: String },
-    Basket { user: String },
-    Transition { order: String },
-    Erasure { user: String },
+    Movement {
+        product: String,
+    },
+    Basket {
+        user: String,
+    },
+    Transition {
+        order: String,
+    },
+    Erasure {
+        user: String,
+    },
     NewProduct,
     Nothing,
     /// Another request with a key that was used before.
@@ -41,6 +49,11 @@ pub struct Intent {
 impl Intent {
     fn new(method: &'static str, path: impl Into<String>, body: Value, about: About) -> Intent {
         Intent { method, path: path.into(), body, key: None, about, answer: None, is_event: false }
+    }
+
+    /// Whether it was asked under a key, and nobody knows whether it was done.
+    fn is_in_doubt(&self) -> bool {
+        self.key.is_some() && self.answer.is_none() && self.about != About::ReusedKey
     }
 
     pub fn who(&self) -> Who {
@@ -76,7 +89,12 @@ impl Known {
     pub fn next_intent(&mut self, mut word: Word, new_order_id: impl FnOnce() -> String) -> usize {
         let number = self.intents.len();
         if number > 4 && word.once_in(5) {
-            let at = number - 1 - word.pick(number.min(8));
+            let recent = number - number.min(12)..number;
+            let in_doubt: Vec<usize> = recent.clone().filter(|&at| self.intents[at].is_in_doubt()).collect();
+            if !in_doubt.is_empty() && word.pick(3) != 0 {
+                return in_doubt[word.pick(in_doubt.len())];
+            }
+            let at = recent.start + word.pick(recent.len());
             let before = &self.intents[at];
             if let Some(other) = another_under_its_key(before).filter(|_| word.once_in(4)) {
                 self.intents.push(other);
@@ -104,7 +122,12 @@ impl Known {
             12..=20 => {
                 let user = self.filled.as_deref().filter(|_| word.pick(4) != 0).unwrap_or(user);
                 let contact = json!({"firstName": user, "address": format!("Street {number}")});
-                Intent::new("POST", format!("/v1/baskets/{user}/checkout"), json!({"contact": contact}), About::Checkout)
+                Intent::new(
+                    "POST",
+                    format!("/v1/baskets/{user}/checkout"),
+                    json!({"contact": contact}),
+                    About::Checkout,
+                )
             }
             21 | 22 => {
                 let items = json!([{"productId": self.product(word), "quantity": quantity}]);
@@ -113,7 +136,8 @@ impl Known {
             23 => Intent::new("DELETE", format!("/v1/baskets/{user}"), Value::Null, About::Nothing),
             24..=30 => {
                 let order = self.order(word);
-                let to = ["CANCELLED", "PACKED", "SHIPPED", "SHIPPED", "DELIVERED", "CANCELLED", "RETURNED"][word.pick(7)];
+                let to =
+                    ["CANCELLED", "PACKED", "SHIPPED", "SHIPPED", "DELIVERED", "CANCELLED", "RETURNED"][word.pick(7)];
                 let path = format!("/v1/orders/{order}/transitions");
                 Intent::new("POST", path, json!({"to": to}), About::Transition { order })
             }
@@ -131,7 +155,9 @@ impl Known {
                 let price = json!({"price": {"amount": 100 + word.pick(3) * 10, "currency": "USD"}});
                 Intent::new("PATCH", format!("/v1/products/{}", self.product(word)), price, About::Nothing)
             }
-            36 if word.pick(3) == 0 => Intent::new("DELETE", format!("/v1/products/{}", self.product(word)), Value::Null, About::Nothing),
+            36 if word.pick(3) == 0 => {
+                Intent::new("DELETE", format!("/v1/products/{}", self.product(word)), Value::Null, About::Nothing)
+            }
             36 | 37 => self.new_product(word),
             38 => {
                 let about = About::Erasure { user: user.to_owned() };

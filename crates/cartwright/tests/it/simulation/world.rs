@@ -26,7 +26,7 @@ use super::shoppers::{self, Answer, Intent, Known, USERS};
 use super::sqlite::{File, now_or_wait};
 
 /// Longest a consumer may take. As in every home.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Requests and messages under way at the same time.
 const MAX_ACTORS: usize = 6;
 /// More steps than any run needs to come to rest.
@@ -106,6 +106,7 @@ impl Simulator {
             received: Arc::default(),
             file: None,
             figures: Figures::default(),
+            outage: 0,
         };
         runtime.block_on(world.live(setting, &plan.words));
         let figures = world.figures;
@@ -122,14 +123,14 @@ pub const FAULT_KINDS: u32 = 7;
 
 /// Which faults there are in a run. Many faults at once hide each other, so each run has some of them.
 #[derive(Debug, Clone, Copy)]
-struct Faults {
-    storage: bool,
-    network: bool,
-    crashes: bool,
-    doubles: bool,
-    clock: bool,
-    hangs: bool,
-    panics: bool,
+pub(super) struct Faults {
+    pub(super) storage: bool,
+    pub(super) network: bool,
+    pub(super) crashes: bool,
+    pub(super) doubles: bool,
+    pub(super) clock: bool,
+    pub(super) hangs: bool,
+    pub(super) panics: bool,
 }
 
 impl Faults {
@@ -164,7 +165,8 @@ impl Faults {
             (0 | 1, Step::Read | Step::Commit) if self.storage => Go::Refuse,
             (2 | 3, Step::Commit) if self.storage => Go::LoseAnswer,
             (4, Step::Commit) if self.storage => Go::Conflict,
-            (5, Step::Read | Step::Commit) if self.hangs => Go::Hang,
+            (1..=4, Step::Half) if self.storage => Go::Refuse,
+            (5, Step::Read | Step::Commit | Step::Half) if self.hangs => Go::Hang,
             (6, Step::Commit) if self.hangs => Go::Vanish,
             (0, Step::Read | Step::Commit) if self.panics => Go::Panic,
             _ => Go::On,
@@ -173,38 +175,31 @@ impl Faults {
 }
 
 /// Who is at work.
-struct Actor {
-    task: JoinHandle<()>,
+pub(super) struct Actor {
+    pub(super) task: JoinHandle<()>,
     /// The message it works on.
-    message: Option<u64>,
+    pub(super) message: Option<u64>,
 }
 
 /// What an actor leaves when it is done.
-enum Done {
+pub(super) enum Done {
     Answer { intent: usize, answer: Option<Answer> },
     Message,
 }
 
-/// A message in someone's hands.
-#[derive(Clone)]
-enum InHand {
-    Model(u64),
-    /// The second hand-out of a message, of whose fate nothing is noted.
-    Double,
-    Sqlite(Received),
-}
-
-struct World {
-    shared: Arc<Shared>,
-    door: Door,
-    home: Home,
-    faults: Faults,
-    actors: BTreeMap<ActorId, Actor>,
-    next_actor: ActorId,
-    known: Known,
-    received: Arc<std::sync::Mutex<Vec<(ActorId, Done)>>>,
-    file: Option<File>,
-    figures: Figures,
+pub(super) struct World {
+    pub(super) shared: Arc<Shared>,
+    pub(super) door: Door,
+    pub(super) home: Home,
+    pub(super) faults: Faults,
+    pub(super) actors: BTreeMap<ActorId, Actor>,
+    pub(super) next_actor: ActorId,
+    pub(super) known: Known,
+    pub(super) received: Arc<std::sync::Mutex<Vec<(ActorId, Done)>>>,
+    pub(super) file: Option<File>,
+    pub(super) figures: Figures,
+    /// Steps for which the store is down.
+    pub(super) outage: usize,
 }
 
 impl World {
@@ -257,7 +252,8 @@ impl World {
             let Answer { status, body, .. } = &answer;
             run.say(|| format!("{id:3} is answered {status} {body}"));
             if status.is_server_error() && status.as_u16() != 503 && !run.panicked.contains(&id) {
-                run.oracle.fail(|| format!("a request failed on our side: {:?}: {answer:?}", self.known.intents[intent]));
+                run.oracle
+                    .fail(|| format!("a request failed on our side: {:?}: {answer:?}", self.known.intents[intent]));
             }
             self.known.answered(intent, &answer, &mut run.oracle);
         }
@@ -270,7 +266,14 @@ impl World {
             return;
         }
         let waiting = run.waiting.remove(at);
-        run.say(|| format!("{:3} {}{}", waiting.actor, waiting.what, if go == Go::On { String::new() } else { format!(": {go:?}") }));
+        run.say(|| {
+            format!(
+                "{:3} {}{}",
+                waiting.actor,
+                waiting.what,
+                if go == Go::On { String::new() } else { format!(": {go:?}") }
+            )
+        });
         drop(run);
         self.figures.faults += usize::from(go != Go::On);
         let _ = waiting.go.send(go);
@@ -278,6 +281,11 @@ impl World {
 
     async fn step(&mut self, mut word: Word) {
         self.shared.run().now += SignedDuration::from_millis(3);
+        if self.outage > 0 {
+            self.outage -= 1;
+            self.suffer(word);
+            return self.quiesce().await;
+        }
         match word.pick(100) {
             50..=66 if self.actors.len() < MAX_ACTORS => {
                 let shared = Arc::clone(&self.shared);
@@ -299,10 +307,25 @@ impl World {
                 let now = self.shared.run().now;
                 self.shared.model.state().sweep(now);
             }
-            99 => self.do_deferred(word),
+            99 if !self.shared.run().deferred.is_empty() => self.do_deferred(word),
+            99 if self.faults.storage && word.once_in(3) => {
+                self.outage = 20 + word.pick(80);
+                self.shared.run().say(|| "    the store is down for a while".to_owned());
+            }
             _ => self.go_on(word),
         }
         self.quiesce().await;
+    }
+
+    /// A step while the store is down: whoever asks it for anything fails, and what failed comes again.
+    fn suffer(&mut self, word: Word) {
+        self.shared.run().now += SignedDuration::from_secs(10);
+        let step = self.shared.run().waiting.first().map(|waiting| waiting.step);
+        match step {
+            None => self.receive(word),
+            Some(Step::Read | Step::Commit) => self.release(0, Go::Refuse),
+            Some(Step::Note | Step::Answer | Step::Half) => self.release(0, Go::On),
+        }
     }
 
     fn go_on(&mut self, mut word: Word) {
@@ -317,7 +340,7 @@ impl World {
         self.release(at, go);
     }
 
-    fn new_actor(&mut self) -> ActorId {
+    pub(super) fn new_actor(&mut self) -> ActorId {
         self.next_actor += 1;
         self.shared.run().alive.insert(self.next_actor);
         self.next_actor
@@ -344,108 +367,6 @@ impl World {
             received.lock().unwrap().push((id, Done::Answer { intent: at, answer }));
         }));
         self.actors.insert(id, Actor { task, message: None });
-    }
-
-    /// Hands a message out, or as many of its queue as come in a batch.
-    fn receive(&mut self, mut word: Word) {
-        if self.home == Home::Sqlite {
-            return self.receive_from_file(word);
-        }
-        let now_ms = self.shared.run().now.as_millisecond();
-        let mutant = self.shared.run().mutant;
-        let (taken, deleted) = {
-            let mut state = self.shared.model.state();
-            let due = |message: &Message| !message.in_hand && message.due_ms <= now_ms;
-            let ready: Vec<usize> = (0..state.messages.len()).filter(|&at| due(&state.messages[at])).collect();
-            if ready.is_empty() {
-                return;
-            }
-            let first = ready[word.pick(ready.len())];
-            let queue = state.messages[first].queue;
-            let others = ready.iter().copied().filter(|&at| at != first && state.messages[at].queue == queue);
-            let batch: Vec<u64> = [first]
-                .into_iter()
-                .chain(others.take(word.pick(4)))
-                .map(|at| state.messages[at].id)
-                .collect();
-            let (taken, left) = if mutant == Some(Mutant::FirstRecordOnly) { batch.split_at(1) } else { (&batch[..], &[][..]) };
-            let deleted: Vec<Message> = left.iter().filter_map(|id| state.remove(*id)).collect();
-            let hand_out = |id: &u64| {
-                let message = state.message(*id)?;
-                message.in_hand = true;
-                Some(message.clone())
-            };
-            let taken: Vec<Message> = taken.iter().filter_map(hand_out).collect();
-            (taken, deleted)
-        };
-        for message in deleted {
-            self.shared.run().say(|| format!("    a message of {} is deleted with its batch", message.queue.name()));
-        }
-        for message in taken {
-            if mutant == Some(Mutant::DeletedOnReceive) {
-                self.shared.model.state().remove(message.id);
-            }
-            let envelope = serde_json::from_str::<Envelope>(&message.text).map_err(|error| error.to_string());
-            let double = self.faults.doubles && word.once_in(6);
-            self.attempt(message.queue, message.receives, envelope.clone(), InHand::Model(message.id));
-            if double {
-                self.attempt(message.queue, message.receives, envelope, InHand::Double);
-            }
-        }
-    }
-
-    fn receive_from_file(&mut self, mut word: Word) {
-        let Some(file) = &self.file else { return };
-        let (store, now_ms) = (Arc::clone(&file.store), self.shared.run().now.as_millisecond());
-        let first = word.pick(Queue::ALL.len());
-        for at in 0..Queue::ALL.len() {
-            let queue = Queue::ALL[(first + at) % Queue::ALL.len()];
-            if let Some(received) = now_or_wait(store.receive(queue, now_ms)).unwrap() {
-                let envelope = received.envelope.clone().map(|envelope| (*envelope).clone());
-                if self.faults.doubles && word.once_in(6) {
-                    self.attempt(queue, received.receives, envelope.clone(), InHand::Double);
-                }
-                return self.attempt(queue, received.receives, envelope, InHand::Sqlite(received));
-            }
-        }
-    }
-
-    /// Has a consumer attempt a message, and what becomes of the message noted.
-    fn attempt(&mut self, queue: Queue, receives: u32, envelope: Result<Envelope, String>, in_hand: InHand) {
-        let id = self.new_actor();
-        self.figures.messages += 1;
-        let mut run = self.shared.run();
-        let name = envelope.as_ref().map_or("something unreadable", |envelope| envelope.detail_type.as_str());
-        run.say(|| format!("{id:3} receives {name} of {} (receive {})", queue.name(), receives + 1));
-        let mutant = run.mutant;
-        drop(run);
-        let (shared, received) = (Arc::clone(&self.shared), Arc::clone(&self.received));
-        let message = if let InHand::Model(message) = &in_hand { Some(*message) } else { None };
-        let task = tokio::spawn(async move {
-            let envelope = envelope.map(|envelope| Arc::new(mutants::read(mutant, &shared, envelope)));
-            let outcome = attempt(&shared.app(Some(id)), queue, envelope, TIME_LIMIT).await;
-            let what = || match &outcome {
-                Ok(()) => "has processed it".to_owned(),
-                Err(error) => format!("could not process it: {error}"),
-            };
-            // Whether it is noted or not, nobody has it in hand any more.
-            let noted = shared.step(id, Step::Note, what).await == Go::On;
-            note(&shared, in_hand, receives + 1, noted, outcome);
-            received.lock().unwrap().push((id, Done::Message));
-        });
-        self.actors.insert(id, Actor { task, message });
-    }
-
-    fn relay(&mut self, mut word: Word) {
-        let mut state = self.shared.model.state();
-        let mut carried = 1 + word.pick(4);
-        while carried > 0 && !state.outbox.is_empty() {
-            // A stream is in order, but tables have their own, and so have shards.
-            let at = word.pick(state.outbox.len().min(3));
-            let again = word.once_in(8);
-            state.relay(at, again);
-            carried -= 1;
-        }
     }
 
     /// A little time, the time a hung call takes to be given up, or a clock that is put right.
@@ -556,10 +477,14 @@ impl World {
         if let Some(file) = &self.file {
             for queue in Queue::ALL {
                 let left = now_or_wait(file.store.depth(queue)).unwrap();
-                let letters = now_or_wait(cartwright::queues::QueueAdmin::list_dead_letters(&*file.store, queue, true, None, 1));
+                let letters =
+                    now_or_wait(cartwright::queues::QueueAdmin::list_dead_letters(&*file.store, queue, true, None, 1));
                 let dead = letters.unwrap().letters.len();
                 if left + dead > 0 {
-                    self.shared.run().oracle.fail(|| format!("{left} messages of {} wait for ever, {dead} are dead", queue.name()));
+                    self.shared
+                        .run()
+                        .oracle
+                        .fail(|| format!("{left} messages of {} wait for ever, {dead} are dead", queue.name()));
                 }
             }
         }
@@ -612,7 +537,8 @@ impl World {
 
 /// Sends a request through the door.
 async fn send(door: &Door, id: ActorId, intent: &Intent) -> Answer {
-    let mut request = Request::builder().method(intent.method).uri(&intent.path).header("x-request-id", format!("sim-{id}"));
+    let mut request =
+        Request::builder().method(intent.method).uri(&intent.path).header("x-request-id", format!("sim-{id}"));
     if let Some(key) = &intent.key {
         request = request.header("idempotency-key", key);
     }
@@ -628,49 +554,4 @@ async fn send(door: &Door, id: ActorId, intent: &Intent) -> Answer {
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
     let etag = parts.headers.get("etag").and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
     Answer { status: parts.status, etag, body }
-}
-
-/// Notes what became of a message, as the delivery does; or does not, and it is received again.
-fn note(shared: &Shared, in_hand: InHand, receives: u32, noted: bool, outcome: Result<()>) {
-    let app = shared;
-    let now_ms = app.now().as_millisecond();
-    let random = cartwright::app::Ids::random(app);
-    let due_ms = now_ms + i64::try_from(pause_after(receives, FIRST_PAUSE, MAX_PAUSE, random).as_millis()).unwrap();
-    let dead = outcome.as_ref().is_err_and(|error| is_dead(error, receives, MAX_RECEIVES));
-    match in_hand {
-        InHand::Double => {}
-        InHand::Model(id) => {
-            let keeps_letters = shared.run().mutant != Some(Mutant::NoDeadLetters);
-            let mut state = shared.model.state();
-            match outcome {
-                _ if !noted => {
-                    if let Some(message) = state.message(id) {
-                        (message.in_hand, message.receives, message.due_ms) = (false, receives, now_ms + 30_000);
-                    }
-                }
-                Ok(()) => drop(state.remove(id)),
-                Err(error) if dead => {
-                    let message = state.remove(id).filter(|_| keeps_letters);
-                    state.dead.extend(message.map(|message| (Message { receives, ..message }, error.to_string())));
-                }
-                Err(_) => {
-                    if let Some(message) = state.message(id) {
-                        (message.in_hand, message.receives, message.due_ms) = (false, receives, due_ms);
-                    }
-                }
-            }
-        }
-        InHand::Sqlite(received) => {
-            let Some(sqlite) = shared.run().sqlite.clone() else { return };
-            now_or_wait(async {
-                match outcome {
-                    // The delivery tries until it is noted.
-                    Ok(()) => sqlite.delete_message(&received).await,
-                    Err(error) if dead => sqlite.bury_message(&received, error.to_string()).await,
-                    Err(_) => sqlite.retry_message(&received, due_ms).await,
-                }
-            })
-            .unwrap();
-        }
-    }
 }
