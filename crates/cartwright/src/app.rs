@@ -1,14 +1,16 @@
 //! What a handler may touch: the ports, the settings, and the identity of the request or message it works for.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::events::{Envelope, Event};
+use crate::metrics::{BUILD_INFO, Host, Registry, START_TIME};
 use crate::notifications::Notifier;
 use crate::queues::QueueAdmin;
+use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
 use crate::values::{OrderId, ProductId};
 
@@ -47,6 +49,10 @@ pub struct Ports {
     pub config: Config,
     /// Requests with an `Idempotency-Key` that are being carried out in this process.
     pub in_flight: Arc<InFlight>,
+    /// What is measured.
+    pub metrics: Arc<Registry>,
+    /// What runs the store, if it tells of itself.
+    pub host: OnceLock<Arc<dyn Host>>,
 }
 
 /// The application as one request or one message sees it: the ports, and the ids by which everything that comes of this
@@ -75,8 +81,20 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        let ports = Arc::new(Ports { store, queues, notifier, clock, ids, config, in_flight: Arc::default() });
+        let metrics = Arc::<Registry>::default();
+        let store = Arc::new(Measured::new(store, Arc::clone(&metrics)));
+        metrics.gauge(BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.gauge(START_TIME, &[]).set(u64::try_from(clock.now().as_microsecond()).unwrap_or(0));
+        let in_flight = Arc::default();
+        let ports =
+            Arc::new(Ports { store, queues, notifier, clock, ids, config, in_flight, metrics, host: OnceLock::new() });
         App { ports, correlation_id: Arc::from(""), causation_id: None }
+    }
+
+    /// Has `host` measure into the application's metrics.
+    pub fn hosted_by(&self, host: Arc<dyn Host>) {
+        host.attach(&self.metrics);
+        let _ = self.ports.host.set(host);
     }
 
     /// The id of the request all this comes of.

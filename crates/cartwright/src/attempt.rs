@@ -1,13 +1,14 @@
 //! One attempt at a message, and what becomes of it: the same wherever messages are delivered.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 
 use crate::app::App;
 use crate::error::{Error, Fate, Kind, Result};
 use crate::events::{Envelope, Queue, handle};
+use crate::metrics::{EVENT_DELAY, HANDLER_DURATION, MESSAGES};
 use crate::rest::panic_text;
 
 /// Receives after which a message is dead.
@@ -32,6 +33,16 @@ pub async fn attempt(
     let envelope = message.map_err(|why| {
         Error::new(Kind::Unprocessable, "unreadable_message", format!("The message is unreadable: {why}"))
     })?;
+    let delay_ms = app.clock.now().as_millisecond() - envelope.time.as_millisecond();
+    app.metrics.histogram(EVENT_DELAY, &[queue.name()]).record(u64::try_from(delay_ms).unwrap_or(0) * 1000);
+    let began = Instant::now();
+    let result = run(app, queue, envelope, time_limit).await;
+    app.metrics.histogram(HANDLER_DURATION, &[queue.name()]).time(began.elapsed());
+    result
+}
+
+/// Runs the consumer on a task of its own, so that whatever it does ends there.
+async fn run(app: &App, queue: Queue, envelope: Arc<Envelope>, time_limit: Duration) -> Result<()> {
     let app = app.clone();
     let mut handler = tokio::spawn(async move { handle(&app, queue, &envelope).await }.in_current_span());
     match tokio::time::timeout(time_limit, &mut handler).await {
@@ -47,6 +58,27 @@ pub async fn attempt(
             Err(Error::new(Kind::Unavailable, "handler_timeout", "The handler took longer than it may."))
         }
     }
+}
+
+/// What became of a message that was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done.
+    Processed,
+    /// It will be received again.
+    Failed,
+    /// It is a dead letter.
+    Dead,
+}
+
+/// Counts what became of a message of `queue`. Called when that is noted, so that nothing is counted that is not so.
+pub fn count(app: &App, queue: Queue, outcome: Outcome) {
+    let outcome = match outcome {
+        Outcome::Processed => "processed",
+        Outcome::Failed => "failed",
+        Outcome::Dead => "dead",
+    };
+    app.metrics.counter(MESSAGES, &[queue.name(), outcome]).increment();
 }
 
 /// Whether a message is dead that failed with `error` after so many receives, this one included.

@@ -13,6 +13,8 @@ pub mod app;
 pub mod cards;
 pub mod config;
 pub mod error;
+pub mod metrics;
+pub mod probes;
 pub mod system;
 pub mod values;
 
