@@ -1,17 +1,19 @@
 //! What a handler may touch: the ports, the settings, and the identity of the request or message it works for.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::access::Principal;
 use crate::config::Config;
 use crate::events::{Envelope, Event};
-use crate::metrics::{BUILD_INFO, Host, Registry, START_TIME};
+use crate::metrics::{BUILD_INFO, Host, START_TIME};
 use crate::notifications::Notifier;
 use crate::queues::QueueAdmin;
 use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
+use crate::telemetry::Telemetry;
 use crate::values::{OrderId, ProductId};
 
 /// The time of day.
@@ -49,10 +51,8 @@ pub struct Ports {
     pub config: Config,
     /// Requests with an `Idempotency-Key` that are being carried out in this process.
     pub in_flight: Arc<InFlight>,
-    /// What is measured.
-    pub metrics: Arc<Registry>,
-    /// What runs the store, if it tells of itself.
-    pub host: OnceLock<Arc<dyn Host>>,
+    /// The instruments of this process.
+    pub telemetry: Telemetry,
 }
 
 /// The application as one request or one message sees it: the ports, and the ids by which everything that comes of this
@@ -62,6 +62,7 @@ pub struct App {
     ports: Arc<Ports>,
     correlation_id: Arc<str>,
     causation_id: Option<Uuid>,
+    principal: Arc<Principal>,
 }
 
 impl std::ops::Deref for App {
@@ -72,7 +73,7 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// The application over these ports.
+    /// The application over these ports, and none of the others.
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
@@ -81,20 +82,28 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        let metrics = Arc::<Registry>::default();
-        let store = Arc::new(Measured::new(store, Arc::clone(&metrics)));
+        let (in_flight, telemetry) = (Arc::default(), Telemetry::default());
+        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight, telemetry })
+    }
+
+    /// The application over all of these ports.
+    pub fn over(mut ports: Ports) -> Self {
+        let metrics = Arc::clone(&ports.telemetry.metrics);
         metrics.gauge(BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1);
-        metrics.gauge(START_TIME, &[]).set(u64::try_from(clock.now().as_microsecond()).unwrap_or(0));
-        let in_flight = Arc::default();
-        let ports =
-            Arc::new(Ports { store, queues, notifier, clock, ids, config, in_flight, metrics, host: OnceLock::new() });
-        App { ports, correlation_id: Arc::from(""), causation_id: None }
+        metrics.gauge(START_TIME, &[]).set(u64::try_from(ports.clock.now().as_microsecond()).unwrap_or(0));
+        ports.store = Arc::new(Measured::new(ports.store, metrics));
+        App {
+            ports: Arc::new(ports),
+            correlation_id: Arc::from(""),
+            causation_id: None,
+            principal: Arc::new(Principal::Operator),
+        }
     }
 
     /// Has `host` measure into the application's metrics.
     pub fn hosted_by(&self, host: Arc<dyn Host>) {
-        host.attach(&self.metrics);
-        let _ = self.ports.host.set(host);
+        host.attach(&self.telemetry.metrics);
+        let _ = self.telemetry.host.set(host);
     }
 
     /// The id of the request all this comes of.
@@ -105,6 +114,16 @@ impl App {
     /// The application as seen by a request: events that come of it carry its id.
     pub fn for_request(&self, request_id: &str) -> App {
         App { correlation_id: Arc::from(request_id), ..self.clone() }
+    }
+
+    /// Who makes the request that this works for. A message is handled in the name of the shop itself.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The application as seen by a request that `principal` makes.
+    pub fn for_principal(&self, principal: Principal) -> App {
+        App { principal: Arc::new(principal), ..self.clone() }
     }
 
     /// The application as seen by the handler of `message`: events that come of it carry on its correlation id.

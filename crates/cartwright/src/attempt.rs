@@ -34,10 +34,10 @@ pub async fn attempt(
         Error::new(Kind::Unprocessable, "unreadable_message", format!("The message is unreadable: {why}"))
     })?;
     let delay_ms = app.clock.now().as_millisecond() - envelope.time.as_millisecond();
-    app.metrics.histogram(EVENT_DELAY, &[queue.name()]).record(u64::try_from(delay_ms).unwrap_or(0) * 1000);
+    app.telemetry.metrics.histogram(EVENT_DELAY, &[queue.name()]).record(u64::try_from(delay_ms).unwrap_or(0) * 1000);
     let began = Instant::now();
     let result = run(app, queue, envelope, time_limit).await;
-    app.metrics.histogram(HANDLER_DURATION, &[queue.name()]).time(began.elapsed());
+    app.telemetry.metrics.histogram(HANDLER_DURATION, &[queue.name()]).time(began.elapsed());
     result
 }
 
@@ -78,7 +78,7 @@ pub fn count(app: &App, queue: Queue, outcome: Outcome) {
         Outcome::Failed => "failed",
         Outcome::Dead => "dead",
     };
-    app.metrics.counter(MESSAGES, &[queue.name(), outcome]).increment();
+    app.telemetry.metrics.counter(MESSAGES, &[queue.name(), outcome]).increment();
 }
 
 /// Whether a message is dead that failed with `error` after so many receives, this one included.

@@ -14,13 +14,16 @@ pub mod cards;
 pub mod config;
 pub mod error;
 pub mod metrics;
+pub mod outbound;
 pub mod probes;
 pub mod system;
+pub mod telemetry;
 pub mod values;
 
 pub mod store;
 pub mod transfer;
 
+pub mod access;
 pub mod basket;
 pub mod catalog;
 pub mod customers;

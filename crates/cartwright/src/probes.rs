@@ -62,14 +62,14 @@ pub(crate) async fn ready(State(app): State<App>) -> Response {
     let store = Check::of(app.store.health().err().map(|error| error.to_string()));
     let mut queues = Check::of(None);
     // Elsewhere the queues are not this process's affair.
-    let own = if app.host.get().is_some() { &Queue::ALL[..] } else { &[] };
+    let own = if app.telemetry.host.get().is_some() { &Queue::ALL[..] } else { &[] };
     for &queue in own {
         match statistics(&app, queue).await {
             Ok((figures, _)) => *queues.dead_letters.get_or_insert(0) += figures.dead,
             Err(error) => queues = Check::of(Some(format!("{} cannot be read: {error}", queue.name()))),
         }
     }
-    let free_bytes = app.host.get().and_then(|host| host.disk_free_bytes());
+    let free_bytes = app.telemetry.host.get().and_then(|host| host.disk_free_bytes());
     let is_full = free_bytes.is_some_and(|bytes| bytes < MIN_DISK_FREE_BYTES);
     let full = || format!("less than {} MB are left on the disk of the data folder", MIN_DISK_FREE_BYTES >> 20);
     let disk = Check { free_bytes, ..Check::of(is_full.then(full)) };
@@ -83,21 +83,21 @@ pub(crate) async fn ready(State(app): State<App>) -> Response {
 
 /// Every metric, in the text form of Prometheus. Where the metrics of a process are collected otherwise, there is nothing here.
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response> {
-    if app.metrics.keeps_samples() {
+    if app.telemetry.metrics.keeps_samples() {
         return Err(Error::not_found("route_not_found", "metrics here; they are in the log"));
     }
-    if let Some(host) = app.host.get() {
+    if let Some(host) = app.telemetry.host.get() {
         host.refresh();
     }
     for queue in Queue::ALL {
         let (figures, oldest_age_ms) = statistics(&app, queue).await?;
         let states = [("waiting", figures.waiting), ("in_flight", figures.in_flight), ("delayed", figures.delayed)];
         for (state, count) in states {
-            app.metrics.gauge(QUEUE_MESSAGES, &[queue.name(), state]).set(count);
+            app.telemetry.metrics.gauge(QUEUE_MESSAGES, &[queue.name(), state]).set(count);
         }
-        app.metrics.gauge(QUEUE_DEAD_LETTERS, &[queue.name()]).set(figures.dead);
+        app.telemetry.metrics.gauge(QUEUE_DEAD_LETTERS, &[queue.name()]).set(figures.dead);
         let age_micros = u64::try_from(oldest_age_ms.unwrap_or(0)).unwrap_or(0) * 1000;
-        app.metrics.gauge(QUEUE_OLDEST_AGE, &[queue.name()]).set(age_micros);
+        app.telemetry.metrics.gauge(QUEUE_OLDEST_AGE, &[queue.name()]).set(age_micros);
     }
-    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], app.metrics.text()).into_response())
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], app.telemetry.metrics.text()).into_response())
 }

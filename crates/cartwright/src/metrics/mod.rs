@@ -8,7 +8,7 @@ mod registry;
 mod text;
 
 pub use registry::{Counter, Gauge, Histogram, Registry, Sample};
-pub use text::CONTENT_TYPE;
+pub use text::{CONTENT_TYPE, shown};
 
 use std::sync::Arc;
 use std::time::Duration;

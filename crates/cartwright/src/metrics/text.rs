@@ -53,8 +53,13 @@ fn write_histogram(text: &mut String, metric: &Metric, labels: &str, buckets: &B
     writeln!(text, "{name}_sum{open}{labels}{close} {sum}\n{name}_count{open}{labels}{close} {count}")
 }
 
+/// A value of this unit as it is shown, in decimal digits.
+pub fn shown(unit: Unit, value: u64) -> String {
+    Shown(unit, value).to_string()
+}
+
 /// A value as it is shown: seconds with their decimals, without a float in between.
-pub(super) struct Shown(pub(super) Unit, pub(super) u64);
+struct Shown(Unit, u64);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

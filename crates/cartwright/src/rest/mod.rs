@@ -72,13 +72,13 @@ impl Door {
     pub fn new(router: Router, app: &App) -> Self {
         let prefix = (app.ids.random() >> 32) as u32;
         let ids = Arc::new(RequestIds { prefix, count: AtomicU64::new(0) });
-        let watch = Arc::new(Watch::new(&app.metrics, []));
+        let watch = Arc::new(Watch::new(&app.telemetry.metrics, []));
         Door { router, ids, timeout: REQUEST_TIMEOUT, limits: None, watch }
     }
 
     /// With these patterns of its routes, by which the metrics and the log of requests go.
     pub fn watching(self, app: &App, patterns: impl IntoIterator<Item = &'static str>) -> Self {
-        Door { watch: Arc::new(Watch::new(&app.metrics, patterns)), ..self }
+        Door { watch: Arc::new(Watch::new(&app.telemetry.metrics, patterns)), ..self }
     }
 
     /// With another time limit than [`REQUEST_TIMEOUT`].

@@ -170,6 +170,6 @@ async fn a_message_that_dies_is_counted_and_shown() {
 #[tokio::test]
 async fn a_process_whose_metrics_are_collected_from_its_log_shows_none() {
     let shop = TestShop::new().await;
-    shop.app.metrics.keep_samples();
+    shop.app.telemetry.metrics.keep_samples();
     assert_eq!(shop.get("/metrics").await.code(), "route_not_found");
 }
