@@ -13,7 +13,8 @@ use crate::notifications::Notifier;
 use crate::queues::QueueAdmin;
 use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, Traced};
+use crate::trace;
 use crate::values::{OrderId, ProductId};
 
 /// The time of day.
@@ -91,6 +92,7 @@ impl App {
         let metrics = Arc::clone(&ports.telemetry.metrics);
         metrics.gauge(BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.gauge(START_TIME, &[]).set(u64::try_from(ports.clock.now().as_microsecond()).unwrap_or(0));
+        ports.notifier = Arc::new(Traced::new(ports.notifier));
         ports.store = Arc::new(Measured::new(ports.store, metrics));
         App {
             ports: Arc::new(ports),
@@ -141,6 +143,7 @@ impl App {
             time: self.clock.now(),
             correlation_id: self.correlation_id.to_string(),
             causation_id: self.causation_id,
+            traceparent: trace::current(),
             detail: event.detail(),
         }
     }

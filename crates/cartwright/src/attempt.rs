@@ -10,6 +10,7 @@ use crate::error::{Error, Fate, Kind, Result};
 use crate::events::{Envelope, Queue, handle};
 use crate::metrics::{EVENT_DELAY, HANDLER_DURATION, MESSAGES};
 use crate::rest::panic_text;
+use crate::trace::{Role, Scope, Span};
 
 /// Receives after which a message is dead.
 pub const MAX_RECEIVES: u32 = 6;
@@ -35,16 +36,39 @@ pub async fn attempt(
     })?;
     let delay_ms = app.clock.now().as_millisecond() - envelope.time.as_millisecond();
     app.telemetry.metrics.histogram(EVENT_DELAY, &[queue.name()]).record(u64::try_from(delay_ms).unwrap_or(0) * 1000);
+    let (scope, span) = begin(app, queue, &envelope, delay_ms);
     let began = Instant::now();
-    let result = run(app, queue, envelope, time_limit).await;
+    let result = run(app, queue, envelope, time_limit, scope).await;
+    if let Some(span) = span {
+        span.done(result.as_ref().err().map(Error::code));
+    }
     app.telemetry.metrics.histogram(HANDLER_DURATION, &[queue.name()]).time(began.elapsed());
     result
 }
 
+/// What the consumer of a message works for, and its step in the trace of the event if that is recorded.
+fn begin(app: &App, queue: Queue, envelope: &Envelope, delay_ms: i64) -> (Scope, Option<Span>) {
+    let correlation_id = Some(Arc::from(envelope.correlation_id.as_str()));
+    let name = || format!("{} {}", queue.name(), envelope.detail_type);
+    let begun =
+        app.telemetry.tracer.get().map(|tracer| (tracer, tracer.begin(envelope.traceparent, Role::Consumer, name)));
+    let Some((tracer, (context, span))) = begun else {
+        return (Scope { correlation_id, context: envelope.traceparent, tracer: None }, None);
+    };
+    let span = span.map(|mut span| {
+        span.set("messaging.destination.name", queue.name());
+        span.set("messaging.message.id", envelope.id.to_string().as_str());
+        span.set("cartwright.delay_ms", delay_ms);
+        span
+    });
+    (Scope { correlation_id, context: Some(context), tracer: span.as_ref().map(|_| tracer.clone()) }, span)
+}
+
 /// Runs the consumer on a task of its own, so that whatever it does ends there.
-async fn run(app: &App, queue: Queue, envelope: Arc<Envelope>, time_limit: Duration) -> Result<()> {
+async fn run(app: &App, queue: Queue, envelope: Arc<Envelope>, time_limit: Duration, scope: Scope) -> Result<()> {
     let app = app.clone();
-    let mut handler = tokio::spawn(async move { handle(&app, queue, &envelope).await }.in_current_span());
+    let work = scope.run(async move { handle(&app, queue, &envelope).await });
+    let mut handler = tokio::spawn(work.in_current_span());
     match tokio::time::timeout(time_limit, &mut handler).await {
         Ok(Ok(result)) => result,
         Ok(Err(join)) => {

@@ -18,6 +18,7 @@ pub mod outbound;
 pub mod probes;
 pub mod system;
 pub mod telemetry;
+pub mod trace;
 pub mod values;
 
 pub mod store;

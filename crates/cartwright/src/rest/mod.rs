@@ -72,13 +72,13 @@ impl Door {
     pub fn new(router: Router, app: &App) -> Self {
         let prefix = (app.ids.random() >> 32) as u32;
         let ids = Arc::new(RequestIds { prefix, count: AtomicU64::new(0) });
-        let watch = Arc::new(Watch::new(&app.telemetry.metrics, []));
+        let watch = Arc::new(Watch::new(app, []));
         Door { router, ids, timeout: REQUEST_TIMEOUT, limits: None, watch }
     }
 
     /// With these patterns of its routes, by which the metrics and the log of requests go.
     pub fn watching(self, app: &App, patterns: impl IntoIterator<Item = &'static str>) -> Self {
-        Door { watch: Arc::new(Watch::new(&app.telemetry.metrics, patterns)), ..self }
+        Door { watch: Arc::new(Watch::new(app, patterns)), ..self }
     }
 
     /// With another time limit than [`REQUEST_TIMEOUT`].
@@ -94,7 +94,7 @@ impl Door {
     /// Answers one request with a problem, whatever it asks.
     pub fn refuse<B>(&self, request: &Request<B>, error: &Error) -> Response {
         let (id, id_header) = self.request_id(request);
-        let mut visit = self.watch.begin(request.method(), request.uri().path());
+        let mut visit = self.watch.begin(request);
         let mut response = self.problem_response(error, &id, None);
         response.headers_mut().insert(REQUEST_ID, id_header);
         visit.answered(response.status());
@@ -106,7 +106,17 @@ impl Door {
         let (id, id_header) = self.request_id(&request);
         request.extensions_mut().insert(RequestId(Arc::clone(&id)));
         trim_slash(request.uri_mut());
-        let mut visit = self.watch.begin(request.method(), request.uri().path());
+        let mut visit = self.watch.begin(&request);
+        let scope = visit.scope(&id);
+        let work = async {
+            let response = self.carry_out(request, &id, id_header).await;
+            visit.answered(response.status());
+            response
+        };
+        scope.run(work).await
+    }
+
+    async fn carry_out(&self, mut request: Request<HttpBody>, id: &str, id_header: HeaderValue) -> Response {
         let seen = request.headers_mut().remove(IF_NONE_MATCH).filter(|_| request.method().is_safe());
         let Admission { outcome, standing } =
             self.limits.as_ref().map_or_else(Admission::free, |limits| limits.admit(&request));
@@ -125,7 +135,7 @@ impl Door {
             *response.body_mut() = HttpBody::empty();
         }
         if let Some(error) = error {
-            response = self.problem_response(&error, &id, response.headers().get(ALLOW));
+            response = self.problem_response(&error, id, response.headers().get(ALLOW));
         }
         response.headers_mut().insert(REQUEST_ID, id_header);
         if let Some(standing) = standing {
@@ -134,7 +144,6 @@ impl Door {
         if let Some(slot) = slot {
             keep_slot(slot, &mut response);
         }
-        visit.answered(response.status());
         response
     }
 
@@ -154,9 +163,9 @@ impl Door {
 
     fn problem_response(&self, error: &Error, request_id: &str, allow: Option<&HeaderValue>) -> Response {
         if error.kind() == Kind::Internal {
-            tracing::error!(request_id, %error, "a request failed on our side");
+            tracing::error!(%error, "a request failed on our side");
         } else if error.kind() == Kind::Unavailable {
-            tracing::warn!(request_id, %error, "a request could not be served now");
+            tracing::warn!(%error, "a request could not be served now");
         }
         let mut response = Response::new(HttpBody::from(error.problem(request_id).to_string()));
         *response.status_mut() = error.kind().status();

@@ -6,11 +6,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use http::{Method, StatusCode};
+use http::{Request, StatusCode};
 
+use crate::app::App;
 use crate::metrics::{
-    Counter, Gauge, HTTP_DURATION, HTTP_IN_FLIGHT, HTTP_REFUSALS, HTTP_REQUESTS, Histogram, Registry,
+    Counter, Gauge, HTTP_DURATION, HTTP_IN_FLIGHT, HTTP_REFUSALS, HTTP_REQUESTS, Histogram, Registry, micros,
 };
+use crate::trace::{Context, Role, Scope, Span, TRACEPARENT};
 
 /// The name of the route of requests that match none.
 const NO_ROUTE: &str = "none";
@@ -24,7 +26,7 @@ const ABORTED: &str = "aborted";
 
 /// Watches the requests that come through a door.
 pub(super) struct Watch {
-    registry: Arc<Registry>,
+    app: App,
     patterns: matchit::Router<usize>,
     routes: Vec<Route>,
     in_flight: Gauge,
@@ -47,18 +49,20 @@ pub(super) struct Visit {
     route: usize,
     method: usize,
     began: Instant,
+    context: Option<Context>,
+    span: Option<Span>,
     is_answered: bool,
 }
 
 impl Watch {
     /// Watches requests for these routes.
-    pub(super) fn new(registry: &Arc<Registry>, patterns: impl IntoIterator<Item = &'static str>) -> Self {
+    pub(super) fn new(app: &App, patterns: impl IntoIterator<Item = &'static str>) -> Self {
         let route = |pattern| Route { pattern, methods: Default::default() };
         let mut watch = Watch {
-            registry: Arc::clone(registry),
+            app: app.clone(),
             patterns: matchit::Router::new(),
             routes: vec![route(NO_ROUTE)],
-            in_flight: registry.gauge(HTTP_IN_FLIGHT, &[]),
+            in_flight: app.telemetry.metrics.gauge(HTTP_IN_FLIGHT, &[]),
         };
         for pattern in patterns {
             // The same path with another method is there already.
@@ -70,50 +74,81 @@ impl Watch {
     }
 
     /// A request comes.
-    pub(super) fn begin(self: &Arc<Self>, method: &Method, path: &str) -> Visit {
+    pub(super) fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> Visit {
         self.in_flight.increment();
-        let method = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1);
-        let route = self.patterns.at(path).map_or(0, |found| *found.value);
-        Visit { watch: Arc::clone(self), route, method, began: Instant::now(), is_answered: false }
+        let method = METHODS.iter().position(|name| *name == request.method().as_str()).unwrap_or(METHODS.len() - 1);
+        let route = self.patterns.at(request.uri().path()).map_or(0, |found| *found.value);
+        let parent = request.headers().get(TRACEPARENT).and_then(|text| text.to_str().ok()?.parse().ok());
+        let name = || format!("{} {}", METHODS[method], self.routes[route].pattern);
+        let (context, span) = match self.app.telemetry.tracer.get() {
+            None => (parent, None),
+            Some(tracer) => {
+                let (context, span) = tracer.begin(parent, Role::Server, name);
+                (Some(context), span)
+            }
+        };
+        Visit { watch: Arc::clone(self), route, method, began: Instant::now(), context, span, is_answered: false }
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.app.telemetry.metrics
     }
 
     /// A request is refused with this code.
     pub(super) fn refused(&self, code: &str) {
-        self.registry.counter(HTTP_REFUSALS, &[code]).increment();
+        self.registry().counter(HTTP_REFUSALS, &[code]).increment();
     }
 }
 
 impl Visit {
+    /// What the request's handler works for.
+    pub(super) fn scope(&self, id: &Arc<str>) -> Scope {
+        let tracer = self.span.as_ref().and_then(|_| self.watch.app.telemetry.tracer.get().cloned());
+        Scope { correlation_id: Some(Arc::clone(id)), context: self.context, tracer }
+    }
+
     /// The route, as it is listed.
-    pub(super) fn route(&self) -> &'static str {
+    fn route(&self) -> &'static str {
         self.watch.routes[self.route].pattern
     }
 
     /// The method.
-    pub(super) fn method(&self) -> &'static str {
+    fn method(&self) -> &'static str {
         METHODS[self.method]
     }
 
-    /// The request is answered with this status.
+    /// The request is answered with this status. Called within its scope.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.is_answered = true;
-        let cells = self.cells();
-        cells.duration.time(self.began.elapsed());
+        let (took, cells) = (self.began.elapsed(), self.cells());
+        tracing::info!(target: "cartwright::access", method = self.method(), route = self.route(),
+            status = status.as_u16(), durationUs = micros(took), "answered");
+        cells.duration.time(took);
         match STATUSES.iter().position(|known| *known == status.as_u16()) {
             Some(at) => cells.statuses[at].get_or_init(|| self.counter(status.as_str())).increment(),
             None => self.counter(status.as_str()).increment(),
+        }
+        self.end_span(status);
+    }
+
+    fn end_span(&mut self, status: StatusCode) {
+        if let Some(mut span) = self.span.take() {
+            span.set("http.request.method", self.method());
+            span.set("http.route", self.route());
+            span.set("http.response.status_code", i64::from(status.as_u16()));
+            span.done(status.is_server_error().then(|| status.as_str()));
         }
     }
 
     fn cells(&self) -> &Cells {
         self.watch.routes[self.route].methods[self.method].get_or_init(|| Cells {
-            duration: self.watch.registry.histogram(HTTP_DURATION, &[self.route(), self.method()]),
+            duration: self.watch.registry().histogram(HTTP_DURATION, &[self.route(), self.method()]),
             statuses: Default::default(),
         })
     }
 
     fn counter(&self, status: &str) -> Counter {
-        self.watch.registry.counter(HTTP_REQUESTS, &[self.route(), self.method(), status])
+        self.watch.registry().counter(HTTP_REQUESTS, &[self.route(), self.method(), status])
     }
 }
 

@@ -10,10 +10,11 @@ use std::time::Instant;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::{Batch, CommitError, Doc, Key, Page, Range, Store};
-use crate::error::Result;
+use super::{Batch, CommitError, Doc, Key, Page, Range, Store, Table};
+use crate::error::{Error, Result};
 use crate::events::Envelope;
 use crate::metrics::{COMMIT_DURATION, COMMITS, EVENTS, ORDER_VALUE, ORDERS, Registry};
+use crate::trace::{self, Role};
 use crate::values::Money;
 
 /// Another store, and the metrics of what is committed to it.
@@ -62,8 +63,23 @@ impl Facts {
     }
 }
 
-/// Reads are handed on as they are: they are the hot path, and have figures of their own where they go past a cache.
+/// Reads are handed on as they are, without a step in between, unless their trace is recorded: they are the hot path.
 type Read<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// A read, as a step of its trace if that is recorded.
+fn traced<'a, T: 'a>(what: &'static str, table: Option<Table>, read: Read<'a, T>) -> Read<'a, T> {
+    if !trace::is_recorded() {
+        return read;
+    }
+    Box::pin(async move {
+        let span = trace::span(Role::Client, || format!("{what} {}", table.map_or("nothing", Table::name)));
+        let result = read.await;
+        if let Some(span) = span {
+            span.done(result.as_ref().err().map(Error::code));
+        }
+        result
+    })
+}
 
 #[async_trait]
 impl Store for Measured {
@@ -72,7 +88,7 @@ impl Store for Measured {
         'a: 'f,
         'k: 'f,
     {
-        self.store.get(key)
+        traced("get", Some(key.table), self.store.get(key))
     }
 
     fn get_many<'a, 'k, 'f>(&'a self, keys: &'k [Key]) -> Read<'f, Vec<Option<Doc>>>
@@ -80,7 +96,7 @@ impl Store for Measured {
         'a: 'f,
         'k: 'f,
     {
-        self.store.get_many(keys)
+        traced("get", keys.first().map(|key| key.table), self.store.get_many(keys))
     }
 
     fn list<'a, 'r, 'k, 'f>(&'a self, range: &'r Range, after: Option<&'k str>, limit: usize) -> Read<'f, Page>
@@ -89,14 +105,19 @@ impl Store for Measured {
         'r: 'f,
         'k: 'f,
     {
-        self.store.list(range, after, limit)
+        traced("list", Some(range.partition.table), self.store.list(range, after, limit))
     }
 
     fn health(&self) -> Result<()> {
         self.store.health()
     }
 
-    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+    async fn commit(&self, mut batch: Batch) -> Result<(), CommitError> {
+        let span = trace::span(Role::Producer, || format!("commit {}", batch.table.name()));
+        if let Some(span) = &span {
+            // What comes of an event comes of the commit that emitted it.
+            batch.events.iter_mut().for_each(|event| event.traceparent = Some(span.context()));
+        }
         let (table, facts, began) = (batch.table.name(), Facts::of(&batch.events), Instant::now());
         let result = self.store.commit(batch).await;
         self.registry.histogram(COMMIT_DURATION, &[table]).time(began.elapsed());
@@ -106,6 +127,11 @@ impl Store for Measured {
             Err(CommitError::Refused(_)) => "refused",
             Err(CommitError::Failed(_)) => "failed",
         };
+        if let Some(mut span) = span {
+            let names: Vec<&str> = facts.0.iter().map(|(event, _)| event.as_str()).collect();
+            span.set("cartwright.events", names.join(" ").as_str());
+            span.done(result.is_err().then_some(outcome));
+        }
         self.registry.counter(COMMITS, &[table, outcome]).increment();
         if result.is_ok() {
             facts.count(&self.registry);

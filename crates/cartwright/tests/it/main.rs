@@ -22,4 +22,5 @@ mod rest;
 mod shop;
 mod store_sqlite;
 mod tidy;
+mod traces;
 mod transfer;

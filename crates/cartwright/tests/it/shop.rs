@@ -279,6 +279,7 @@ impl TestShop {
             time: self.app.clock.now(),
             correlation_id: "test".into(),
             causation_id: None,
+            traceparent: None,
             detail: serde_json::value::to_raw_value(&detail).unwrap(),
         }
     }
