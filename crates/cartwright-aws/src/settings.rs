@@ -79,6 +79,8 @@ pub enum Service {
     Operations,
     /// Queues and dead letters.
     Queues,
+    /// The operators' inbox, webhooks and their deliveries.
+    Notifications,
     /// What needs no table: health, description, documentation, unknown paths.
     Site,
 }
@@ -211,13 +213,14 @@ impl Role {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 7] = [
+    pub const ALL: [Service; 8] = [
         Service::Catalog,
         Service::Basket,
         Service::Ordering,
         Service::Purchases,
         Service::Operations,
         Service::Queues,
+        Service::Notifications,
         Service::Site,
     ];
 
@@ -230,6 +233,7 @@ impl Service {
             Service::Purchases => "purchases",
             Service::Operations => "operations",
             Service::Queues => "queues",
+            Service::Notifications => "notifications",
             Service::Site => "site",
         }
     }
@@ -242,6 +246,7 @@ impl Service {
             Service::Ordering => Some(Table::Ordering),
             Service::Purchases => Some(Table::Purchases),
             Service::Operations | Service::Queues => Some(Table::Operations),
+            Service::Notifications => Some(Table::Notifications),
             Service::Site => None,
         }
     }
