@@ -20,7 +20,7 @@ const DYNOXIDE: CargoTool = CargoTool {
 const CARGO_MUTANTS: CargoTool =
     CargoTool { package: "cargo-mutants", version: "27.1.0", program: "cargo-mutants", features: &[] };
 /// Requests made of the API's description.
-const SCHEMATHESIS: &str = "schemathesis==VERSION";
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// Tools written in Python: the emulator of AWS, SAM and its linter, with all they need.
 const PYTHON_TOOLS: &str = include_str!("../python-tools.txt");
 /// Compiles and links for another processor.

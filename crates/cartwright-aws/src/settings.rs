@@ -21,6 +21,8 @@ pub struct Settings {
     pub config: Config,
     /// What to log.
     pub log: Targets,
+    /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
+    pub has_metrics: bool,
     /// How to reach AWS.
     pub aws: Aws,
 }
@@ -77,6 +79,8 @@ pub enum Service {
     Operations,
     /// Queues and dead letters.
     Queues,
+    /// The operators' inbox, webhooks and their deliveries.
+    Notifications,
     /// What needs no table: health, description, documentation, unknown paths.
     Site,
 }
@@ -128,6 +132,11 @@ impl Settings {
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
             })?,
+            has_metrics: match find("METRICS").as_deref() {
+                None | Some("on") => true,
+                Some("off") => false,
+                Some(other) => return Err(format!("METRICS is {other:?}: it must be on or off")),
+            },
             aws: Aws {
                 region: get("AWS_REGION", "a region, as Lambda sets it")?,
                 endpoint_url: find("AWS_ENDPOINT_URL"),
@@ -204,13 +213,14 @@ impl Role {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 7] = [
+    pub const ALL: [Service; 8] = [
         Service::Catalog,
         Service::Basket,
         Service::Ordering,
         Service::Purchases,
         Service::Operations,
         Service::Queues,
+        Service::Notifications,
         Service::Site,
     ];
 
@@ -223,6 +233,7 @@ impl Service {
             Service::Purchases => "purchases",
             Service::Operations => "operations",
             Service::Queues => "queues",
+            Service::Notifications => "notifications",
             Service::Site => "site",
         }
     }
@@ -235,6 +246,7 @@ impl Service {
             Service::Ordering => Some(Table::Ordering),
             Service::Purchases => Some(Table::Purchases),
             Service::Operations | Service::Queues => Some(Table::Operations),
+            Service::Notifications => Some(Table::Notifications),
             Service::Site => None,
         }
     }

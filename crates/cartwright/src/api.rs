@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 
@@ -13,7 +12,7 @@ use crate::access::Requires;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{Door, Routes, put_events};
-use crate::{basket, catalog, customers, operations, ordering, purchases};
+use crate::{basket, catalog, customers, notifications, operations, ordering, probes, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
@@ -21,6 +20,7 @@ fn routes() -> Routes {
     use basket::http as baskets;
     use catalog::http as products;
     use customers::http as people;
+    use notifications::http as notes;
     use ordering::http as orders;
     use crate::queues::http as queues;
 
@@ -63,6 +63,11 @@ fn routes() -> Routes {
         .delete("/v1/customers/{username}/addresses/{addressId}", Customer, people::remove_address, "Remove an address")
         .get   ("/v1/customers/{username}/orders",     Customer, orders::list_orders_of_customer, "List the orders of a customer, newest first")
         .get   ("/v1/customers/{username}/export",     Customer, people::export_customer,  "Get everything that is kept about a customer")
+        .get   ("/v1/customers/{username}/inbox",      Customer, notes::list_inbox,        "List what a customer was told, newest first")
+        .put   ("/v1/customers/{username}/inbox/read", Customer, notes::mark_read,         "Mark what a customer was told as read")
+        .section("Notifications")
+        .get   ("/v1/inbox",                           Staff,    notes::list_operators_inbox, "List what operators were told, newest first")
+        .put   ("/v1/inbox/read",                      Staff,    notes::mark_operators_read, "Mark what operators were told as read")
         .section("Queues")
         .get   ("/v1/queues",                          Staff,    queues::list_queues,      "List the queues and what they hold")
         .get   ("/v1/queues/{name}",                   Staff,    queues::get_queue,        "Get a queue and what it holds")
@@ -127,20 +132,20 @@ pub fn door(app: &App) -> Door {
     let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
     let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
-    let router: Router<App> = router
-        .route("/health", get(health))
-        .route("/openapi.json", get(openapi))
-        .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])).post(put_events))
-        .route("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"))))
-        .route("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config)));
-    Door::new(router.with_state(app.clone()), app)
-}
-
-/// Ready to serve: the listener opens only when the store is open and the queues are loaded, and the store can take
-/// commits. A store that cannot is a 503, so that whoever watches restarts the server.
-async fn health(State(app): State<App>) -> Result<impl IntoResponse> {
-    app.store.health()?;
-    Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#))
+    let plain: [(&'static str, MethodRouter<App>); 8] = [
+        ("/health", get(probes::health)),
+        ("/health/live", get(probes::live)),
+        ("/health/ready", get(probes::ready)),
+        ("/metrics", get(probes::metrics)),
+        ("/openapi.json", get(openapi)),
+        ("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])).post(put_events)),
+        ("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html")))),
+        ("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config))),
+    ];
+    let patterns: Vec<&'static str> =
+        table().into_iter().map(|(_, path)| path).chain(plain.iter().map(|(path, _)| *path)).collect();
+    let router = plain.into_iter().fold(router, |router, (path, route)| router.route(path, route));
+    Door::new(router.with_state(app.clone()), app).watching(app, patterns)
 }
 
 /// A file of the docs page, from inside the binary.

@@ -17,6 +17,7 @@ use crate::notifications;
 use crate::ordering::{self, OrderFact};
 use crate::purchases::{self, PurchaseRequested, PurchaseStored};
 use crate::queues::DeadLettersTaken;
+use crate::trace;
 use crate::values::OrderId;
 
 /// The name of the event bus.
@@ -41,6 +42,9 @@ pub struct Envelope {
     /// The id of the event this one came of, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<Uuid>,
+    /// The place in a trace that it came of, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::read_or_none")]
+    pub traceparent: Option<trace::Context>,
     /// The facts, as JSON.
     pub detail: Box<RawValue>,
 }
@@ -113,7 +117,7 @@ events! {
     /// Not every line can be reserved; nothing is.
     StockRejected(StockRejected) from "cartwright.catalog" => [OrderStatusQueue];
     /// A customer was erased; their data is to go wherever it is kept.
-    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue];
+    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue, NotificationQueue];
     /// Stock of one or more products was reserved, released, shipped, received or counted.
     StockMoved(StockMoved) from "cartwright.catalog" => [StockLedgerQueue];
     /// Nothing of a product is available any more.
@@ -250,6 +254,9 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         }
         (Queue::OrderErasureQueue, Event::CustomerErased(erased)) => ordering::on_customer_erased(app, erased).await,
         (Queue::BasketErasureQueue, Event::CustomerErased(erased)) => basket::on_customer_erased(app, erased).await,
+        (Queue::NotificationQueue, Event::CustomerErased(erased)) => {
+            notifications::on_customer_erased(app, erased).await
+        }
         (Queue::StockLedgerQueue, Event::StockMoved(moved)) => catalog::on_stock_moved(app, message, moved).await,
         (Queue::PurchaseQueue, Event::PurchaseRequested(request)) => {
             purchases::on_purchase_requested(app, request).await

@@ -65,7 +65,7 @@ fn what_is_missing_or_wrong_is_named() {
         (&[("ROLE", "chef")], "ROLE is \"chef\""),
         (
             &[("SERVICE", "")],
-            "SERVICE is missing: it must be one of catalog, basket, ordering, purchases, operations, queues, site",
+            "SERVICE is missing: it must be one of catalog, basket, ordering, purchases, operations, queues, notifications, site",
         ),
         (&[("SERVICE", "x")], "SERVICE is \"x\""),
         (&[("CORS_ORIGIN", "a\nb")], "CORS_ORIGIN is \"a\\nb\""),
@@ -82,6 +82,7 @@ fn what_is_missing_or_wrong_is_named() {
             "OPERATOR_TOPIC_ARN is missing",
         ),
         (&[("CURRENCY", "DOUBLOON")], "CURRENCY is \"DOUBLOON\": it must be an ISO 4217 code"),
+        (&[("METRICS", "some")], "METRICS is \"some\": it must be on or off"),
         (&[("CARTWRIGHT_LOG", "loud=very")], "CARTWRIGHT_LOG is \"loud=very\""),
     ] {
         let why = read(changes).unwrap_err();
