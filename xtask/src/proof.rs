@@ -124,9 +124,9 @@ pub(crate) fn mutants(arguments: &[String]) -> Outcome {
         "--colors",
         "never",
     ]);
-    match options.value("file") {
-        Some(file) => drop(command.args(["--file", file])),
-        None => MODELS.iter().for_each(|file| drop(command.args(["--file", file]))),
+    let one = options.value("file");
+    for file in one.as_ref().map_or(&MODELS[..], std::slice::from_ref) {
+        command.args(["--file", file]);
     }
     // Without the tests of the process: they are slow, and the rules have nearer ones.
     run(command.args([

@@ -94,9 +94,9 @@ fn forms_of_documents(records: &[Record]) -> Forms {
     let mut forms = Forms::new();
     for record in records {
         let Record::Document(document) = record else { continue };
-        let kind = |key: &str| key.split_inclusive('#').next().filter(|kind| kind.ends_with('#')).map(str::to_owned);
-        let fixed = |key: &str| key.bytes().all(|byte| byte.is_ascii_uppercase()).then(|| key.to_owned());
-        let name = |key: &str| kind(key).or_else(|| fixed(key)).unwrap_or_default();
+        // Up to the first separator, if that is a word; what begins with an id or a name has none.
+        let is_word = |part: &&str| part.trim_end_matches('#').bytes().all(|byte| byte.is_ascii_uppercase());
+        let name = |key: &str| key.split_inclusive('#').next().filter(is_word).unwrap_or_default().to_owned();
         let what = format!("{} {} {}", document.key.table.name(), name(&document.key.pk), name(&document.key.sk));
         // What a free-form item or a kept answer has is not ours to fix.
         if !what.contains("IDEMPOTENCY") && !what.starts_with("operations") {

@@ -1,6 +1,5 @@
 //! The races. Each says what it does in its name, and what broke in its error.
 
-use std::future::Future;
 use std::pin::Pin;
 
 use serde_json::{Value, json};

@@ -32,7 +32,9 @@ fn collect(document: &Value, schema: &Value, at: &str, depth: usize, fields: &mu
             let mut inner = Fields::new();
             collect(document, schema, at, depth + 1, &mut inner);
             // What only one of several forms wants is not wanted of all.
-            inner.into_iter().for_each(|(at, required)| drop(fields.entry(at).or_insert(required && part == "allOf")));
+            for (at, required) in inner {
+                fields.entry(at).or_insert(required && part == "allOf");
+            }
         }
     }
     if schema["items"].is_object() {
@@ -64,7 +66,9 @@ fn breaks(old: &Value, new: &Value) -> BTreeSet<String> {
                 broken.insert(format!("{name} is gone"));
                 continue;
             };
-            let mut note = |what: String| drop(broken.insert(format!("{name}: {what}")));
+            let mut note = |what: String| {
+                broken.insert(format!("{name}: {what}"));
+            };
             for (status, response) in before["responses"].as_object().unwrap() {
                 if !status.starts_with('2') {
                     continue;

@@ -22,7 +22,8 @@ async fn checkout(shop: &TestShop, user: &str, product: &str, quantity: u32) -> 
     let contact =
         json!({"firstName": "Ann", "lastName": "Example", "email": "ann@example.com", "address": "1 Example Street"});
     let body = json!({"contact": contact, "payment": {"method": 1, "cardNumber": "5554443322221111"}}).to_string();
-    let headers = [JSON, ("idempotency-key", product)];
+    let key = format!("{user}-{product}");
+    let headers = [JSON, ("idempotency-key", key.as_str())];
     let path = format!("/v1/baskets/{user}/checkout");
     let accepted = shop.send(Method::POST, &path, &headers, body).await.expect(202);
     shop.deliver().await;
@@ -76,11 +77,13 @@ pub async fn tell(shop: &TestShop) {
     shop.post("/v1/orders", direct).await.expect(201);
     shop.deliver().await;
 
-    let purchase = json!({"userId": "u1", "products": [{"productId": "p1", "name": "Pan", "category": "Kitchen", "quantity": 2, "price": 12.5}]});
-    let _ = shop.post("/v1/purchases", purchase).await;
+    let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
+    let purchase = json!({"productId": "p1", "productName": "Pan", "category": "Kitchen", "unitPrice": usd(1_250), "quantity": 2,
+        "total": usd(2_500), "customerId": "c1", "customerName": "Ann", "purchasedAt": "2021-02-28T10:02:12.034Z"});
+    shop.post("/v1/purchases", purchase).await.expect(202);
     let item =
         json!({"operation": "create", "tableName": "lambda-apigateway", "payload": {"Item": {"id": "1", "number": 5}}});
-    let _ = shop.post("/v1/operations", item).await;
+    shop.post("/v1/operations", item).await.expect(200);
     let malformed = shop.event("CheckoutBasket", json!({"userName": "ann"}));
     shop.emit(malformed).await;
     shop.deliver().await;

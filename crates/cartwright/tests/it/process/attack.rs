@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::harness::{Server, run};
+use super::harness::{BINARY, Server, command, run};
 
 #[test]
 fn a_shop_of_this_build_holds_and_is_left_as_it_was() {
@@ -14,7 +14,9 @@ fn a_shop_of_this_build_holds_and_is_left_as_it_was() {
     let server = Server::start(folder.path(), &[]);
     let mine = server.product("Kettle", 5);
     let url = format!("http://{}", server.address());
-    let output = run(&["attack", &url, "--rounds", "1", "--json"]);
+    // A busy machine needs its time for so many requests.
+    let output =
+        command(BINARY).args(["attack", &url, "--rounds", "1", "--patience", "60", "--json"]).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!(output.status.code(), Some(0), "{report:#}");
     let races = report["races"].as_array().unwrap();
@@ -26,6 +28,21 @@ fn a_shop_of_this_build_holds_and_is_left_as_it_was() {
     let final_ones = ["CANCELLED", "REJECTED", "SHIPPED"];
     let orders = server.all("/v1/orders");
     assert!(orders.iter().all(|order| final_ones.iter().any(|status| order["status"] == *status)), "{orders:?}");
+}
+
+/// Reads a request to its end.
+fn read_request(connection: &mut impl Read) -> Option<String> {
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    loop {
+        let read = connection.read(&mut buffer).ok().filter(|read| *read > 0)?;
+        text += &String::from_utf8_lossy(&buffer[..read]);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length =
+            head.to_lowercase().split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        if body.len() >= length.unwrap_or(0) {
+            return Some(text);
+        }
+    }
 }
 
 /// A server that says yes to everything, once for each connection.
