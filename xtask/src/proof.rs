@@ -126,7 +126,7 @@ pub(crate) fn mutants(arguments: &[String]) -> Outcome {
     ]);
     let one = options.value("file");
     for file in one.as_ref().map_or(&MODELS[..], std::slice::from_ref) {
-        command.args(["--file", file]);
+        command.args(["--file", *file]);
     }
     // Without the tests of the process: they are slow, and the rules have nearer ones.
     run(command.args([
