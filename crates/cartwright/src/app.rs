@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::access::Principal;
 use crate::config::Config;
 use crate::events::{Envelope, Event};
-use crate::notifications::Notifier;
+use crate::notifications::{Channels, Notifier};
 use crate::queues::QueueAdmin;
 use crate::store::{InFlight, Store};
 use crate::values::{OrderId, ProductId};
@@ -40,6 +40,8 @@ pub struct Ports {
     pub queues: Arc<dyn QueueAdmin>,
     /// Who tells customers and operators what happened.
     pub notifier: Arc<dyn Notifier>,
+    /// What carries notifications over the internet.
+    pub channels: Channels,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -77,7 +79,8 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight: Arc::default() })
+        let channels = Channels::default();
+        App::over(Ports { store, queues, notifier, channels, clock, ids, config, in_flight: Arc::default() })
     }
 
     /// The application over all of these ports.

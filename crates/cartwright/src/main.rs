@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cartwright::app::App;
+use cartwright::app::{App, Ports};
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
 use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
@@ -17,8 +17,10 @@ use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::export::{self, Export};
 use cartwright::local::import::{self, Import};
 use cartwright::local::server::{LimitOptions, Redirect, TlsOptions};
+use cartwright::local::smtp::MailOptions;
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
 use cartwright::local::{DEMO_PRODUCTS, LogNotifier, seed, server};
+use cartwright::notifications::Channels;
 use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
@@ -66,6 +68,11 @@ enum Command {
         tls: Box<TlsOptions>,
         #[command(flatten)]
         limits: Box<LimitOptions>,
+        #[command(flatten)]
+        mail: Box<MailOptions>,
+        /// Deliver webhooks also to private, loopback and link-local addresses, and over http. Only where nobody but you can add webhooks.
+        #[arg(long, env = "CARTWRIGHT_WEBHOOK_ALLOW_PRIVATE")]
+        webhook_allow_private: bool,
     },
     /// Put two hundred demo products into the catalogue, those that are not there. Not while the server runs.
     Seed {
@@ -108,7 +115,10 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { shop, listen, demo, tls, limits } => serve(shop, listen, demo, &tls, &limits).await,
+        Command::Serve { shop, listen, demo, tls, limits, mail, webhook_allow_private } => {
+            let channels = Outside { mail: *mail, webhook_allow_private };
+            serve(shop, listen, demo, &tls, &limits, &channels).await
+        }
         Command::Seed { shop } => seed_only(shop).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Export(command) => export::run(command),
@@ -127,14 +137,36 @@ async fn main() -> ExitCode {
     }
 }
 
+/// How notifications leave the machine.
+#[derive(Default)]
+struct Outside {
+    mail: MailOptions,
+    webhook_allow_private: bool,
+}
+
 /// The shop's application over its store.
-async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
+async fn open(shop: &Shop, outside: &Outside) -> Result<(App, Arc<SqliteStore>), AnyError> {
+    let (mail, email) = outside.mail.load()?;
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(format).with(shop.log.clone()).init();
     let clock = Arc::new(SystemClock);
     let store = SqliteStore::open(&shop.data, clock.clone())?;
-    let config = Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() };
-    let app = App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), config);
+    let config = Config {
+        currency: shop.currency,
+        operation_tables: shop.operation_tables.clone(),
+        email,
+        webhook_allow_private: outside.webhook_allow_private,
+    };
+    let app = App::over(Ports {
+        store: store.clone(),
+        queues: store.clone(),
+        notifier: Arc::new(LogNotifier),
+        channels: Channels { mail, ..Channels::default() },
+        clock,
+        ids: Arc::new(SystemIds),
+        config,
+        in_flight: Arc::default(),
+    });
     catalog::ops::pin_currency(&app).await?;
     Ok((app, store))
 }
@@ -145,6 +177,7 @@ async fn serve(
     demo: bool,
     tls: &TlsOptions,
     limits: &LimitOptions,
+    outside: &Outside,
 ) -> Result<(), AnyError> {
     if !listen.ip().is_loopback() {
         let message = format!(
@@ -155,7 +188,7 @@ async fn serve(
         return Err(message.into());
     }
     let encryption = tls.load(&shop.data)?;
-    let (app, store) = open(&shop).await?;
+    let (app, store) = open(&shop, outside).await?;
     let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
     settings.tls = encryption;
     if demo {
@@ -209,7 +242,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, AnyError> {
 }
 
 async fn seed_only(shop: Shop) -> Result<(), AnyError> {
-    let (app, store) = open(&shop).await?;
+    let (app, store) = open(&shop, &Outside::default()).await?;
     let added = seed_with_progress(&app).await?;
     // The events of the new stock wait in the queues; the next start delivers them.
     store.close().await;

@@ -13,6 +13,7 @@ mod restore;
 mod seed;
 pub mod server;
 mod shop;
+pub mod smtp;
 pub mod sqlite;
 mod unread;
 

@@ -38,7 +38,7 @@ fn inbox_of(app: &App, username: Username) -> Result<Inbox> {
 }
 
 /// Refuses what belongs to another customer.
-fn own(app: &App, username: &Username) -> Result<()> {
+pub(super) fn own(app: &App, username: &Username) -> Result<()> {
     if app.principal().may_act_for(username) {
         return Ok(());
     }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use cartwright::api;
-use cartwright::app::{App, Clock, Ids};
+use cartwright::app::{App, Clock, Ids, Ports};
 use cartwright::config::Config;
 use cartwright::events::{Envelope, Queue};
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
+use cartwright::notifications::Channels;
+use cartwright::notifications::email::{Mail, Templates};
 use cartwright::queues::{DeadLetter, DeadLetterId, QueueAdmin};
 use cartwright::rest::Door;
 use cartwright::store::{Batch, Store, Table};
@@ -23,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::faults::FaultyStore;
 use crate::notifier::TestNotifier;
+use crate::world::TestWorld;
 
 /// A shop. Dropping it fails the test when events are left undelivered, or dead letters that were not expected.
 pub struct TestShop {
@@ -33,6 +36,8 @@ pub struct TestShop {
     pub folder: PathBuf,
     pub faults: Arc<FaultyStore>,
     pub notifier: Arc<TestNotifier>,
+    /// What would be called and mailed, if there were receivers.
+    pub world: Arc<TestWorld>,
     door: Door,
     expected_dead: Mutex<BTreeSet<DeadLetterId>>,
     _temp: tempfile::TempDir,
@@ -110,6 +115,14 @@ impl TestShop {
     }
 
     pub async fn with_settings(settings: Settings) -> Self {
+        Self::with(settings, Config::default()).await
+    }
+
+    pub async fn with_config(config: Config) -> Self {
+        Self::with(Settings::default(), config).await
+    }
+
+    async fn with(settings: Settings, config: Config) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("data");
         let clock = Arc::new(TestClock::new());
@@ -117,11 +130,22 @@ impl TestShop {
         let faults = Arc::new(FaultyStore::new(store.clone()));
         let notifier = Arc::new(TestNotifier::default());
         let ids = Arc::new(TestIds::default());
-        let app = App::new(faults.clone(), store.clone(), notifier.clone(), clock.clone(), ids, Config::default());
+        let world = Arc::new(TestWorld::default());
+        let mail = Mail { mailer: world.clone(), templates: Templates::default() };
+        let app = App::over(Ports {
+            store: faults.clone(),
+            queues: store.clone(),
+            notifier: notifier.clone(),
+            channels: Channels { mail: Some(Arc::new(mail)), webhooks: world.clone() },
+            clock: clock.clone(),
+            ids,
+            config,
+            in_flight: Arc::default(),
+        });
         let delivery = Delivery::new(app.clone(), store.clone(), settings);
         let door = api::door(&app);
         let expected_dead = Mutex::default();
-        TestShop { app, store, clock, delivery, folder, faults, notifier, door, expected_dead, _temp: temp }
+        TestShop { app, store, clock, delivery, folder, faults, notifier, world, door, expected_dead, _temp: temp }
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
