@@ -1,7 +1,6 @@
 //! The one binary that every Lambda function runs: what each role needs is wired here, and nothing is decided.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cartwright::app::{App, Clock};
@@ -9,7 +8,7 @@ use cartwright::store::Key;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
 use cartwright_aws::gateway::{Gateway, GatewayRequest};
-use cartwright_aws::open::{open, open_store};
+use cartwright_aws::open::open;
 use cartwright_aws::relay::{Relay, StreamBatch};
 use cartwright_aws::settings::{Role, Service, Settings};
 use cartwright_aws::sqs::{Queues, SqsEvent};
@@ -52,13 +51,13 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
     let sqs = || aws_sdk_sqs::Client::new(&config);
     match settings.role.clone() {
         Role::Api { service, cors_origin } => {
-            let app = open(&settings, &config);
+            let app = open(&settings, &config)?;
             warm_up(&app, service).await?;
             let gateway = Gateway::new(api::door(&app), cors_origin);
             serve(async |request: GatewayRequest, time_left| gateway.answer(request, time_left).await).await
         }
-        Role::Worker { queue, max_receives, .. } => {
-            let worker = Worker::new(open(&settings, &config), queue, max_receives, sqs());
+        Role::Worker { queue, .. } => {
+            let worker = Worker::new(open(&settings, &config)?, queue, sqs());
             serve(async |batch: SqsEvent, time_left| Ok(worker.process(batch, time_left).await)).await
         }
         Role::Relay { bus } => {
@@ -67,10 +66,8 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
             serve(async |batch: StreamBatch, time_left| Ok(relay.send(batch, time_left).await)).await
         }
         Role::DeadLetters => {
-            let (store, prefix) =
-                (open_store(&settings, &config, Arc::new(SystemIds), Arc::new(SystemClock)), &settings.prefix);
-            serve(async |batch: SqsEvent, _| Ok(dead_letters::record(&store, prefix, batch, SystemClock.now()).await))
-                .await
+            let app = open(&settings, &config)?;
+            serve(async |batch: SqsEvent, _| Ok(dead_letters::record(&app, &settings.prefix, batch).await)).await
         }
     }
 }

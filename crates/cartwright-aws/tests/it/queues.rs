@@ -19,7 +19,7 @@ async fn shop_with(count: u32, body: impl Fn(u32) -> String) -> Shop {
     for n in 0..count {
         let mut message = sqs_message("OrderQueue-dead", n, body(n), 1);
         message["attributes"]["SentTimestamp"] = (1_767_323_045_000_u64 + u64::from(n)).to_string().into();
-        let answer = record(&*shop.app.store, PREFIX, sqs_event([message]), SystemClock.now()).await;
+        let answer = record(&shop.app, PREFIX, sqs_event([message])).await;
         assert_eq!(failed(&answer), [""; 0]);
     }
     shop
