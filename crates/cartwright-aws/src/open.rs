@@ -10,6 +10,7 @@ use cartwright::notifications::email::{Mail, Templates};
 use cartwright::notifications::{Channels, Notifier};
 use cartwright::store::Store;
 use cartwright::system::{SystemClock, SystemIds};
+use cartwright::telemetry::Telemetry;
 
 use crate::dynamodb::{DynamoStore, retry};
 use crate::queues::AwsQueues;
@@ -35,6 +36,7 @@ pub fn open(settings: &Settings, config: &SdkConfig) -> Result<App, String> {
         ids,
         config: settings.config.clone(),
         in_flight: Arc::default(),
+        telemetry: Telemetry::default(),
     }))
 }
 

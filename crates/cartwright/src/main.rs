@@ -23,6 +23,7 @@ use cartwright::local::{DEMO_PRODUCTS, LogNotifier, seed, server};
 use cartwright::notifications::Channels;
 use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
+use cartwright::telemetry::Telemetry;
 use cartwright::{api, catalog};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -166,7 +167,9 @@ async fn open(shop: &Shop, outside: &Outside) -> Result<(App, Arc<SqliteStore>),
         ids: Arc::new(SystemIds),
         config,
         in_flight: Arc::default(),
+        telemetry: Telemetry::default(),
     });
+    app.hosted_by(store.clone());
     catalog::ops::pin_currency(&app).await?;
     Ok((app, store))
 }

@@ -1,9 +1,7 @@
 //! What operators see of the queues on AWS, and what they do about dead letters.
 
-use cartwright::app::Clock;
 use cartwright::events::Queue;
 use cartwright::local::sqlite::Received;
-use cartwright::system::SystemClock;
 use cartwright_aws::dead_letters::record;
 use http::Method;
 use serde_json::{Value, json};
