@@ -69,6 +69,9 @@ impl SmtpMailer {
     ///
     /// # Errors
     /// A URL or a sender that cannot be. The URL is not shown: it may hold a password.
+    ///
+    /// # Panics
+    /// Outside a runtime of Tokio.
     pub fn new(url: &str, from: &str) -> Result<SmtpMailer, String> {
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url);
         let builder =
@@ -139,8 +142,8 @@ mod tests {
         assert_eq!(without("554 no", &address), "554 no");
     }
 
-    #[test]
-    fn options_that_cannot_be_are_refused_and_no_password_is_shown() {
+    #[tokio::test]
+    async fn options_that_cannot_be_are_refused_and_no_password_is_shown() {
         let wrong = |url: &str, from: &str| SmtpMailer::new(url, from).err().unwrap();
         assert!(!wrong("http://ann:hunter2@x", "a@b.example").contains("hunter2"));
         assert!(wrong("smtp://localhost", "nobody").contains("--email-from"));

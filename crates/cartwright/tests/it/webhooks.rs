@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use cartwright::config::Config;
 use cartwright::events::{Queue, handle};
-use cartwright::notifications::webhooks::WebhookRequest;
+use cartwright::notifications::webhooks::{HttpWebhooks, WebhookRequest, WebhookSender};
 use hmac::{Hmac, KeyInit, Mac};
 use http::Method;
 use serde_json::{Value, json};
@@ -85,7 +85,8 @@ async fn a_webhook_gets_what_it_asked_for_signed_and_with_the_id_of_the_notifica
     assert_eq!(events, BTreeSet::from(["OrderConfirmed", "StockDepleted"]));
     let all = deliveries(&shop).await;
     assert_eq!(statuses(&all), ["delivered"; 5]);
-    assert!(all.windows(2).all(|pair| pair[0]["createdAt"].as_str() >= pair[1]["createdAt"].as_str()), "newest first");
+    let times = all.iter().map(|delivery| delivery["createdAt"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap());
+    assert!(times.collect::<Vec<_>>().windows(2).all(|pair| pair[0] > pair[1]), "newest first: {all:?}");
     let one = shop.get(&format!("/v1/deliveries/{}", id_of(&all[0]))).await.expect(200);
     assert_eq!((&one, one["attempts"].as_array().unwrap().len()), (&all[0], 1));
     assert_eq!(one["attempts"][0]["status"], 204);
@@ -178,6 +179,46 @@ async fn urls_that_lead_inside_and_events_that_are_none_are_refused() {
 
     let open = TestShop::with_config(Config { webhook_allow_private: true, ..Config::default() }).await;
     open.post("/v1/subscriptions", json!({"url": "http://127.0.0.1:9/x"})).await.expect(201);
+}
+
+#[tokio::test]
+async fn what_leads_inside_is_not_called_whatever_it_looks_like() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let sender = HttpWebhooks::default();
+    let request = |url: String, allow_private: bool| WebhookRequest {
+        url,
+        id: "id".into(),
+        timestamp_s: 0,
+        signature: "v1,".into(),
+        body: "{}".into(),
+        allow_private,
+    };
+    let hosts = [
+        "127.0.0.1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "0x7f000001",
+        "127.1",
+        "0",
+        "localhost",
+        "192.168.0.1",
+        "[fd00:ec2::254]",
+    ];
+    for host in hosts {
+        for scheme in ["http", "https"] {
+            let why = sender.send(request(format!("{scheme}://{host}:{port}/"), false)).await.unwrap_err();
+            assert!(why.contains("not an address of the public internet"), "{scheme}://{host}: {why}");
+        }
+    }
+    let waits = tokio::time::timeout(Duration::from_millis(1), listener.accept()).await;
+    assert!(waits.is_err(), "nobody has come");
+    let answer = tokio::spawn(async move { sender.send(request(format!("http://127.0.0.1:{port}/"), true)).await });
+    drop(listener.accept().await.unwrap());
+    assert!(answer.await.unwrap().is_err(), "and where it is allowed, somebody does");
 }
 
 #[tokio::test]
