@@ -19,6 +19,8 @@ pub struct Settings {
     pub prefix: String,
     /// Settings of the shop.
     pub config: Config,
+    /// Whether callers must say who they are.
+    pub is_access_required: bool,
     /// What to log.
     pub log: Targets,
     /// How to reach AWS.
@@ -77,6 +79,8 @@ pub enum Service {
     Operations,
     /// Queues and dead letters.
     Queues,
+    /// Who asks, and API keys.
+    Access,
     /// What needs no table: health, description, documentation, unknown paths.
     Site,
 }
@@ -124,6 +128,12 @@ impl Settings {
             config: Config {
                 currency,
                 operation_tables: tables.split(',').map(|name| name.trim().to_owned()).collect(),
+            },
+            // What nobody has set is closed.
+            is_access_required: match find("ACCESS").as_deref() {
+                None | Some("required") => true,
+                Some("open") => false,
+                Some(other) => return Err(format!("ACCESS is {other:?}: it must be required or open")),
             },
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
@@ -204,13 +214,14 @@ impl Role {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 7] = [
+    pub const ALL: [Service; 8] = [
         Service::Catalog,
         Service::Basket,
         Service::Ordering,
         Service::Purchases,
         Service::Operations,
         Service::Queues,
+        Service::Access,
         Service::Site,
     ];
 
@@ -223,6 +234,7 @@ impl Service {
             Service::Purchases => "purchases",
             Service::Operations => "operations",
             Service::Queues => "queues",
+            Service::Access => "access",
             Service::Site => "site",
         }
     }
@@ -235,6 +247,7 @@ impl Service {
             Service::Ordering => Some(Table::Ordering),
             Service::Purchases => Some(Table::Purchases),
             Service::Operations | Service::Queues => Some(Table::Operations),
+            Service::Access => Some(Table::Access),
             Service::Site => None,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::access::Principal;
+use crate::access::{Access, Allowed, Principal, Route};
 use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::notifications::Notifier;
@@ -46,6 +46,8 @@ pub struct Ports {
     pub ids: Arc<dyn Ids>,
     /// Settings.
     pub config: Config,
+    /// How the shop tells who asks.
+    pub access: Access,
     /// Requests with an `Idempotency-Key` that are being carried out in this process.
     pub in_flight: Arc<InFlight>,
 }
@@ -58,6 +60,7 @@ pub struct App {
     correlation_id: Arc<str>,
     causation_id: Option<Uuid>,
     principal: Arc<Principal>,
+    route: Option<Route>,
 }
 
 impl std::ops::Deref for App {
@@ -68,7 +71,7 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// The application over these ports, and none of the others.
+    /// The application over these ports, and none of the others; open to whoever reaches it.
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
@@ -77,7 +80,8 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight: Arc::default() })
+        let (access, in_flight) = (Access::open(), Arc::default());
+        App::over(Ports { store, queues, notifier, clock, ids, config, access, in_flight })
     }
 
     /// The application over all of these ports.
@@ -87,6 +91,7 @@ impl App {
             correlation_id: Arc::from(""),
             causation_id: None,
             principal: Arc::new(Principal::Operator),
+            route: None,
         }
     }
 
@@ -103,6 +108,16 @@ impl App {
     /// Who makes the request that this works for. A message is handled in the name of the shop itself.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The application as seen by a request that the guard of its route has let pass.
+    pub(crate) fn for_allowed(&self, allowed: &Allowed) -> App {
+        App { principal: Arc::clone(&allowed.principal), route: Some(allowed.route), ..self.clone() }
+    }
+
+    /// The route of the request that this works for.
+    pub(crate) fn route(&self) -> Option<Route> {
+        self.route
     }
 
     /// The application as seen by a request that `principal` makes.

@@ -33,6 +33,9 @@ fn every_role_has_what_it_needs_and_defaults_for_the_rest() {
         ("USD", &["lambda-apigateway".to_owned()][..])
     );
     assert_eq!(settings.aws.endpoint_url, None, "an empty variable is none");
+    assert!(settings.is_access_required, "what nobody has set is closed");
+    assert!(!read(&[("ACCESS", "open")]).unwrap().is_access_required);
+    assert!(read(&[("ACCESS", "opne")]).unwrap_err().contains("required or open"));
     let role = |changes: &[(&str, &str)]| read(changes).unwrap().role;
     assert_eq!(
         role(&[("ROLE", "worker"), ("QUEUE", "StockQueue")]),

@@ -33,7 +33,19 @@ pub(super) fn eventually<T>(what: &str, patience: Duration, mut check: impl FnMu
 /// A command that runs `program` with nothing in its environment that sets options.
 pub(super) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    for option in ["LISTEN", "DATA", "CURRENCY", "LOG", "URL", "RATE", "TLS_CERT", "ACME_DOMAIN", "TRUSTED_PROXY"] {
+    for option in [
+        "LISTEN",
+        "DATA",
+        "CURRENCY",
+        "LOG",
+        "URL",
+        "RATE",
+        "TLS_CERT",
+        "ACME_DOMAIN",
+        "TRUSTED_PROXY",
+        "ACCESS",
+        "KEY",
+    ] {
         command.env_remove(format!("CARTWRIGHT_{option}"));
     }
     command
