@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::access::{Access, Allowed, Principal, Route};
+use crate::access::{Access, Allowed, Principal};
 use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::notifications::Notifier;
@@ -60,7 +60,6 @@ pub struct App {
     correlation_id: Arc<str>,
     causation_id: Option<Uuid>,
     principal: Arc<Principal>,
-    route: Option<Route>,
 }
 
 impl std::ops::Deref for App {
@@ -91,7 +90,6 @@ impl App {
             correlation_id: Arc::from(""),
             causation_id: None,
             principal: Arc::new(Principal::Operator),
-            route: None,
         }
     }
 
@@ -112,12 +110,7 @@ impl App {
 
     /// The application as seen by a request that the guard of its route has let pass.
     pub(crate) fn for_allowed(&self, allowed: &Allowed) -> App {
-        App { principal: Arc::clone(&allowed.principal), route: Some(allowed.route), ..self.clone() }
-    }
-
-    /// The route of the request that this works for.
-    pub(crate) fn route(&self) -> Option<Route> {
-        self.route
+        App { principal: Arc::clone(&allowed.principal), ..self.clone() }
     }
 
     /// The application as seen by a request that `principal` makes.

@@ -32,8 +32,6 @@ pub(crate) struct Route {
 pub(crate) struct Allowed {
     /// Who makes the request.
     pub(crate) principal: Arc<Principal>,
-    /// What is asked.
-    pub(crate) route: Route,
 }
 
 /// A handler behind its guard.
@@ -82,7 +80,7 @@ async fn pass(route: Route, mut request: Request) -> Result<(Request, Arc<Princi
             owner.map_err(|why| Error::field("", why)).and_then(|owner| principal.must_act_for(&owner))?;
         }
     }
-    request.extensions_mut().insert(Allowed { principal: Arc::clone(&principal), route });
+    request.extensions_mut().insert(Allowed { principal: Arc::clone(&principal) });
     Ok((request, principal))
 }
 
