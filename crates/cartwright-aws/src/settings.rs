@@ -79,6 +79,8 @@ pub enum Service {
     Operations,
     /// Queues and dead letters.
     Queues,
+    /// The operators' inbox, webhooks and their deliveries.
+    Notifications,
     /// Who asks, and API keys.
     Access,
     /// What needs no table: health, description, documentation, unknown paths.
@@ -214,13 +216,14 @@ impl Role {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 8] = [
+    pub const ALL: [Service; 9] = [
         Service::Catalog,
         Service::Basket,
         Service::Ordering,
         Service::Purchases,
         Service::Operations,
         Service::Queues,
+        Service::Notifications,
         Service::Access,
         Service::Site,
     ];
@@ -234,6 +237,7 @@ impl Service {
             Service::Purchases => "purchases",
             Service::Operations => "operations",
             Service::Queues => "queues",
+            Service::Notifications => "notifications",
             Service::Access => "access",
             Service::Site => "site",
         }
@@ -247,6 +251,7 @@ impl Service {
             Service::Ordering => Some(Table::Ordering),
             Service::Purchases => Some(Table::Purchases),
             Service::Operations | Service::Queues => Some(Table::Operations),
+            Service::Notifications => Some(Table::Notifications),
             Service::Access => Some(Table::Access),
             Service::Site => None,
         }

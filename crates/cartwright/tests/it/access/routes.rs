@@ -79,6 +79,7 @@ impl Town {
             "/v1/customers/{username}" => json!({"name": "new"}),
             "/v1/customers/{username}/addresses" => json!({"address": "elsewhere"}),
             "/v1/orders/{id}/transitions" => json!({"to": "CANCELLED"}),
+            "/v1/customers/{username}/inbox/read" => json!({"upTo": 1}),
             "/v1/baskets/{user}" => json!({"items": [line]}),
             "/v1/baskets/{user}/items" => line,
             "/v1/baskets/{user}/items/{productId}" => json!({"quantity": 3}),
