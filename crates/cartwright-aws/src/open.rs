@@ -9,6 +9,7 @@ use cartwright::local::LogNotifier;
 use cartwright::notifications::Notifier;
 use cartwright::store::Store;
 use cartwright::system::{SystemClock, SystemIds};
+use cartwright::telemetry::Telemetry;
 
 use crate::dynamodb::{DynamoStore, retry};
 use crate::queues::AwsQueues;
@@ -31,6 +32,7 @@ pub fn open(settings: &Settings, config: &SdkConfig) -> App {
         config: settings.config.clone(),
         access: if settings.is_access_required { Access::required() } else { Access::open() },
         in_flight: Arc::default(),
+        telemetry: Telemetry::default(),
     })
 }
 

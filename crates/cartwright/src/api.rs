@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
@@ -13,7 +13,7 @@ use crate::access::Requires;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{Door, Routes, put_events};
-use crate::{basket, catalog, customers, notifications, operations, ordering, purchases};
+use crate::{basket, catalog, customers, notifications, operations, ordering, probes, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
@@ -129,7 +129,7 @@ fn routes() -> Routes {
 }
 
 /// What stands beside the API. The description and the page that shows it are the same for every shop, and in this repository;
-/// whether the server is ready tells nothing of it.
+/// whether the server is ready tells nothing of it. How much is sold is no one's business: metrics are for staff.
 fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static) -> Routes {
     use Requires::{Anyone, Staff};
     // Made when it is first asked for: most Lambda functions never are.
@@ -138,7 +138,10 @@ fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static
     let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
     let docs = async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"));
     routes
-        .beside(Method::GET, "/health", Anyone, health)
+        .beside(Method::GET, "/health", Anyone, probes::health)
+        .beside(Method::GET, "/health/live", Anyone, probes::live)
+        .beside(Method::GET, "/health/ready", Anyone, probes::ready)
+        .beside(Method::GET, "/metrics", Staff, probes::metrics)
         .beside(Method::GET, "/openapi.json", Anyone, openapi)
         .beside(Method::GET, "/", Anyone, async || (StatusCode::FOUND, [(LOCATION, "/docs")]))
         .beside(Method::POST, "/", Staff, put_events)
@@ -162,15 +165,9 @@ pub fn requirements() -> Vec<(&'static str, &'static str, Requires)> {
 pub fn door(app: &App) -> Door {
     let routes = routes();
     let document = routes.document();
-    let router = beside(routes, document).build();
-    Door::new(router.with_state(app.clone()), app)
-}
-
-/// Ready to serve: the listener opens only when the store is open and the queues are loaded, and the store can take
-/// commits. A store that cannot is a 503, so that whoever watches restarts the server.
-async fn health(State(app): State<App>) -> Result<impl IntoResponse> {
-    app.store.health()?;
-    Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#))
+    let routes = beside(routes, document);
+    let patterns: Vec<&'static str> = routes.patterns();
+    Door::new(routes.build().with_state(app.clone()), app).watching(app, patterns)
 }
 
 /// A file of the docs page, from inside the binary.

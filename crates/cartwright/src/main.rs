@@ -24,6 +24,7 @@ use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
 use cartwright::local::{AccessOptions, DEMO_PRODUCTS, LogNotifier, seed, server};
 use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
+use cartwright::telemetry::Telemetry;
 use cartwright::{api, catalog};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -154,7 +155,9 @@ async fn application(shop: &Shop, store: &Arc<SqliteStore>, access: Access) -> R
         config: Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() },
         access,
         in_flight: Arc::default(),
+        telemetry: Telemetry::default(),
     });
+    app.hosted_by(store.clone());
     catalog::ops::pin_currency(&app).await?;
     Ok(app)
 }

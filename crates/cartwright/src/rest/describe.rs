@@ -306,6 +306,12 @@ impl Routes {
         listed.chain(self.beside).map(|route| (route.method, route.path, route.requires)).collect()
     }
 
+    /// The path of every route, as often as it was listed.
+    pub fn patterns(&self) -> Vec<&'static str> {
+        let listed = self.listed.iter().map(|listed| listed.route.path);
+        listed.chain(self.beside.iter().map(|route| route.path)).collect()
+    }
+
     /// Method and path of every route of the API, in the order they were listed.
     pub fn table(self) -> Vec<(Method, &'static str)> {
         self.listed.into_iter().map(|listed| (listed.method, listed.route.path)).collect()

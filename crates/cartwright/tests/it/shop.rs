@@ -18,6 +18,7 @@ use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
 use cartwright::queues::{DeadLetter, DeadLetterId, QueueAdmin};
 use cartwright::rest::Door;
 use cartwright::store::{Batch, Store, Table};
+use cartwright::telemetry::Telemetry;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
@@ -142,7 +143,9 @@ impl TestShop {
             config: Config::default(),
             access,
             in_flight: Arc::default(),
+            telemetry: Telemetry::default(),
         });
+        app.hosted_by(store.clone());
         let delivery = Delivery::new(app.clone(), store.clone(), settings);
         let door = api::door(&app);
         let expected_dead = Mutex::default();
@@ -329,6 +332,7 @@ impl TestShop {
             time: self.app.clock.now(),
             correlation_id: "test".into(),
             causation_id: None,
+            traceparent: None,
             detail: serde_json::value::to_raw_value(&detail).unwrap(),
         }
     }
