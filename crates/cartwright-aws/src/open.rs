@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_types::SdkConfig;
+use cartwright::access::Access;
 use cartwright::app::{App, Clock, Ids, Ports};
 use cartwright::local::LogNotifier;
 use cartwright::local::smtp::SmtpMailer;
@@ -35,6 +36,7 @@ pub fn open(settings: &Settings, config: &SdkConfig) -> Result<App, String> {
         clock,
         ids,
         config: settings.config.clone(),
+        access: if settings.is_access_required { Access::required() } else { Access::open() },
         in_flight: Arc::default(),
         telemetry: Telemetry::default(),
     }))

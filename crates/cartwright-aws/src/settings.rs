@@ -18,6 +18,8 @@ pub struct Settings {
     pub prefix: String,
     /// Settings of the shop.
     pub config: Config,
+    /// Whether callers must say who they are.
+    pub is_access_required: bool,
     /// What to log.
     pub log: Targets,
     /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
@@ -96,6 +98,8 @@ pub enum Service {
     Queues,
     /// The operators' inbox, webhooks and their deliveries.
     Notifications,
+    /// Who asks, and API keys.
+    Access,
     /// What needs no table: health, description, documentation, unknown paths.
     Site,
 }
@@ -146,6 +150,12 @@ impl Settings {
                 // Operators are mailed by their topic.
                 email: EmailConfig { customers: find("EMAIL_CUSTOMERS").is_some(), operators: None },
                 webhook_allow_private: false,
+            },
+            // What nobody has set is closed.
+            is_access_required: match find("ACCESS").as_deref() {
+                None | Some("required") => true,
+                Some("open") => false,
+                Some(other) => return Err(format!("ACCESS is {other:?}: it must be required or open")),
             },
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
@@ -231,7 +241,7 @@ impl Role {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 8] = [
+    pub const ALL: [Service; 9] = [
         Service::Catalog,
         Service::Basket,
         Service::Ordering,
@@ -239,6 +249,7 @@ impl Service {
         Service::Operations,
         Service::Queues,
         Service::Notifications,
+        Service::Access,
         Service::Site,
     ];
 
@@ -252,6 +263,7 @@ impl Service {
             Service::Operations => "operations",
             Service::Queues => "queues",
             Service::Notifications => "notifications",
+            Service::Access => "access",
             Service::Site => "site",
         }
     }
@@ -265,6 +277,7 @@ impl Service {
             Service::Purchases => Some(Table::Purchases),
             Service::Operations | Service::Queues => Some(Table::Operations),
             Service::Notifications => Some(Table::Notifications),
+            Service::Access => Some(Table::Access),
             Service::Site => None,
         }
     }

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::http::own;
 use super::{Watch, ops};
 use crate::app::App;
 use crate::error::Result;
@@ -26,7 +25,7 @@ pub(crate) async fn watch_product(
     app: App,
     Segment((product, user)): Segment<(ProductId, Username)>,
 ) -> Result<Upserted<WatchAnswer>> {
-    own(&app, &user)?;
+    app.principal().must_act_for(&user)?;
     let (watch, available, is_new) = ops::watch(&app, product, &user).await?;
     let location = is_new.then(|| format!("/v1/products/{product}/watchers/{user}"));
     Ok(Upserted::new(Reply::new(WatchAnswer { watch, available }), location))
@@ -36,7 +35,7 @@ pub(crate) async fn get_watch(
     app: App,
     Segment((product, user)): Segment<(ProductId, Username)>,
 ) -> Result<Reply<200, WatchAnswer>> {
-    own(&app, &user)?;
+    app.principal().must_act_for(&user)?;
     let (watch, available) = ops::get_watch(&app, product, &user).await?;
     Ok(Reply::new(WatchAnswer { watch: Watch::clone(&watch), available }))
 }
@@ -45,7 +44,7 @@ pub(crate) async fn unwatch_product(
     app: App,
     Segment((product, user)): Segment<(ProductId, Username)>,
 ) -> Result<NoContent> {
-    own(&app, &user)?;
+    app.principal().must_act_for(&user)?;
     ops::unwatch(&app, product, &user).await?;
     Ok(NoContent)
 }
