@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a task runner reads its environment")]
 
 mod aws_test;
+mod channels;
 mod deploy;
 mod emulator;
 mod lambda;
@@ -23,7 +24,7 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci            Everything that must pass before a change lands: fmt, clippy, test, simulate, accept, doc, deny,
+  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, channels, doc, deny,
                 aws-test
   fmt           Formatting (--fix to mend it)
   clippy        Lints, of all targets, warnings denied
@@ -36,6 +37,8 @@ Tasks:
   crashes       Kills the real binary under load, again and again (crashes --cycles 200)
   schemathesis  Asks a new server what its description allows, and what it does not (installs Schemathesis into target/tools once)
   mutants       Changes the rules in one place at a time, and looks whether a test notices (installs cargo-mutants once)
+  channels      Webhooks and e-mail of a server of this build arrive at receivers that others have written (installs those into
+                target/tools once)
   bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         "mutants" => proof::mutants(&rest),
         "schemathesis" => proof::schemathesis(&rest),
         "aws-test" => aws_test::aws_test(&rest),
+        "channels" => channels::channels(),
         "deploy" => deploy::deploy(&rest),
         "" | "help" | "--help" | "-h" => {
             println!("{HELP}");
@@ -91,8 +95,8 @@ fn ci() -> Outcome {
         ("fmt", || fmt(false)),
         ("clippy", clippy),
         ("test", test),
-        ("simulate", proof::simulate_for_gate),
         ("accept", accept_new),
+        ("channels", channels::channels),
         ("doc", doc),
         ("deny", deny),
         ("aws-test", || aws_test::aws_test(&[])),

@@ -4,9 +4,6 @@ use std::process::Command;
 
 use crate::{Outcome, cargo, root, run, tools, with_new_server};
 
-/// What of the simulation is part of the gate.
-const GATE_SEEDS: &str = "0..5000";
-
 const SIMULATE: &str = "\
 Usage: cargo xtask simulate [--seeds A..B | --seed N] [--home memory|dynamodb|sqlite] [--mutant NAME]
 
@@ -65,11 +62,6 @@ pub(crate) fn simulate(arguments: &[String]) -> Outcome {
         }
     }
     run(&mut command)
-}
-
-/// The seeds that are part of the gate.
-pub(crate) fn simulate_for_gate() -> Outcome {
-    simulate(&["--seeds", GATE_SEEDS].map(str::to_owned))
 }
 
 const CRASHES: &str = "\

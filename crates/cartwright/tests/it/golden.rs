@@ -196,7 +196,7 @@ async fn every_shop_that_was_ever_written_is_still_read_and_goes_on() {
         let mut building = Building::begin(&folder, currency).unwrap();
         records_of(&file).iter().for_each(|record| building.add(record).unwrap());
         building.finish(currency).unwrap();
-        let shop = TestShop::over(temp, Default::default()).await;
+        let shop = TestShop::over(temp).await;
         shop.deliver_with_retries().await;
         story::go_on(&shop).await;
         shop.deliver_with_retries().await;

@@ -51,15 +51,12 @@ fn yes_man() -> String {
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for mut connection in listener.incoming().flatten() {
-            let mut request = [0; 4096];
-            let Ok(read) = connection.read(&mut request) else { continue };
-            let request = String::from_utf8_lossy(&request[..read]).into_owned();
-            let status = if request.contains("/checkout") {
-                202
-            } else if request.starts_with("POST /v1/products") || request.starts_with("POST /v1/customers") {
-                201
-            } else {
-                200
+            let Some(request) = read_request(&mut connection) else { continue };
+            let makes = ["POST /v1/products", "POST /v1/customers"].iter().any(|start| request.starts_with(start));
+            let status = match () {
+                () if request.contains("/checkout") => 202,
+                () if makes => 201,
+                () => 200,
             };
             let order =
                 json!({"id": "1", "orderId": "1", "status": "CONFIRMED", "items": [{"quantity": 1}], "total": 1});
