@@ -27,7 +27,7 @@ Customers who check out twice, buyers of the last piece, a price that changes wh
 each race sends its requests at the same moment, waits until the shop has settled, and looks whether everything still adds up.
 
   cartwright attack http://127.0.0.1:8080
-  CARTWRIGHT_API_KEY=cw_… cartwright attack https://shop.example --rounds 10
+  CARTWRIGHT_KEY=cw_… cartwright attack https://shop.example --rounds 10
 
 Works with data of its own and removes it afterwards. Orders cannot be removed: they stay, cancelled where that is possible.
 Ends with 0 when everything held, with 1 when something broke, and with 2 when a race could not be run.")]
@@ -35,7 +35,7 @@ pub struct Attack {
     /// The shop: its base URL.
     url: String,
     /// An API key with the role staff or admin, where access control is on.
-    #[arg(long, env = "CARTWRIGHT_API_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(long, env = "CARTWRIGHT_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<String>,
     /// Requests at the same moment.
     #[arg(long, default_value_t = 8, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(2..=100))]

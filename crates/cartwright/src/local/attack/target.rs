@@ -137,7 +137,7 @@ impl Target {
         }
         if matches!(answer.status, 401 | 403) {
             let message =
-                "this shop wants an API key with the role staff or admin; name it with --key or CARTWRIGHT_API_KEY";
+                "this shop wants an API key with the role staff or admin; name it with --key or CARTWRIGHT_KEY";
             return Err(message.into());
         }
         Err(refusal(answer.status, answer.body.to_string().as_bytes()))

@@ -12,6 +12,7 @@ use cartwright::events::{Envelope, Queue, queues_of};
 use cartwright::notifications::Notification;
 use cartwright::ordering::{Order, Status, TRANSITIONS};
 use cartwright::store::{Batch, Doc, Key, Table};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::model::{Changed, State};
@@ -30,7 +31,7 @@ pub struct Oracle {
     /// Orders that may come of what was agreed elsewhere.
     elsewhere: BTreeSet<String>,
     /// Events of which people are to be told, by their ids.
-    to_tell: BTreeMap<String, String>,
+    to_tell: BTreeMap<String, ToTell>,
     /// How often each was told, and what.
     told: BTreeMap<String, Vec<String>>,
     /// Keys under which something was done.
@@ -46,6 +47,14 @@ struct Books {
     reserved: i64,
     by_hand: i64,
     shipped: i64,
+}
+
+/// Something of which people are to be told.
+#[derive(Clone)]
+struct ToTell {
+    event: String,
+    at: Timestamp,
+    customer: Option<String>,
 }
 
 /// A state of an order that was stored.
@@ -205,8 +214,12 @@ impl Oracle {
         if who == Who::DirectOrder && event.detail_type == "OrderPlaced" {
             self.elsewhere.extend(text("orderId"));
         }
-        if queues_of(&event.source, &event.detail_type).contains(&Queue::NotificationQueue) {
-            self.to_tell.insert(event.id.to_string(), event.detail_type.clone());
+        // Of an erasure nobody is told: the queue has it for what is kept of whom.
+        let tells = event.detail_type.starts_with("Order") || event.detail_type.starts_with("Stock");
+        if tells && queues_of(&event.source, &event.detail_type).contains(&Queue::NotificationQueue) {
+            let customer = text("customer").map(|customer| customer.to_lowercase());
+            let to_tell = ToTell { event: event.detail_type.clone(), at: event.time, customer };
+            self.to_tell.insert(event.id.to_string(), to_tell);
         }
     }
 
@@ -285,8 +298,8 @@ impl Oracle {
         self.check_orders(&stored);
         self.check_ledgers(&ledgers);
         self.check_erasure(&stored, &tombstones);
-        self.check_told(strict);
-        self.check_inboxes(&inboxes);
+        self.check_told(strict, &tombstones);
+        self.check_inboxes(&inboxes, &tombstones);
         for promise in std::mem::take(&mut self.promised) {
             let kept = is_kept(&promise, state, &stored, &tombstones);
             self.check(kept, || format!("a promise is broken: {promise:?}"));
@@ -349,10 +362,13 @@ impl Oracle {
         }
     }
 
-    fn check_told(&mut self, strict: bool) {
-        for (id, event) in &self.to_tell.clone() {
+    fn check_told(&mut self, strict: bool, tombstones: &BTreeMap<String, Tombstone>) {
+        for (id, ToTell { event, at, customer }) in &self.to_tell.clone() {
             let told = self.told.get(id).cloned().unwrap_or_default();
-            self.check(!told.is_empty(), || format!("nobody was told of {event} {id}"));
+            // Nobody is left to be told what happened, by the clock, before their erasure.
+            let erased = customer.as_ref().and_then(|customer| tombstones.get(customer));
+            let is_late = erased.is_some_and(|erased| *at <= erased.at);
+            self.check(is_late || !told.is_empty(), || format!("nobody was told of {event} {id}"));
             self.check(!strict || told.len() < 2, || format!("people were told {} times of {event} {id}", told.len()));
             let same = told.iter().all(|words| *words == told[0]);
             self.check(same, || format!("people were told different things of {event} {id}: {told:?}"));
@@ -363,19 +379,23 @@ impl Oracle {
 }
 
 impl Oracle {
-    /// An inbox is numbered without a gap, and has each notification once.
-    fn check_inboxes(&mut self, inboxes: &BTreeMap<String, Vec<Value>>) {
+    /// An inbox is numbered without a gap, and has each notification once. That of an erased customer is gone.
+    fn check_inboxes(&mut self, inboxes: &BTreeMap<String, Vec<Value>>, tombstones: &BTreeMap<String, Tombstone>) {
+        let was_erased = |inbox: &str| {
+            let mut names = tombstones.iter().flat_map(|(user, erased)| [user.clone(), erased.alias.key()]);
+            names.any(|name| inbox.to_lowercase().ends_with(&name))
+        };
         let mut kept = BTreeSet::new();
         for (inbox, entries) in inboxes {
             let numbers: Vec<u64> = entries.iter().filter_map(|entry| entry["sequence"].as_u64()).collect();
             let complete = numbers.iter().copied().eq(1..=entries.len() as u64);
-            self.check(complete, || format!("the entries of {inbox} are numbered {numbers:?}"));
+            self.check(complete || was_erased(inbox), || format!("the entries of {inbox} are numbered {numbers:?}"));
             let ids: BTreeSet<&str> = entries.iter().filter_map(|entry| entry["id"].as_str()).collect();
             self.check(ids.len() == entries.len(), || format!("{inbox} has a notification twice: {entries:?}"));
             kept.extend(ids.into_iter().map(str::to_owned));
         }
         let lost = self.to_tell.keys().find(|id| !kept.contains(*id)).cloned();
-        self.check(lost.is_none(), || format!("the notification {lost:?} is in no inbox"));
+        self.check(lost.is_none() || !tombstones.is_empty(), || format!("the notification {lost:?} is in no inbox"));
     }
 }
 

@@ -10,9 +10,10 @@ const MAX_RUNS: usize = 4_000;
 /// The shortest plan found that still fails: with fewer steps, and with steps that decide for the plainest.
 pub fn shrink(simulator: &Simulator, plan: &Plan, home: Home, mutant: Option<Mutant>) -> Plan {
     let (mut best, mut runs) = (plan.clone(), 0);
+    let kind = simulator.run(plan, home, mutant, false).broken.map(|broken| kind_of(&broken));
     let mut fails = |plan: &Plan| {
         runs += 1;
-        runs <= MAX_RUNS && simulator.run(plan, home, mutant, false).broken.is_some()
+        runs <= MAX_RUNS && simulator.run(plan, home, mutant, false).broken.map(|broken| kind_of(&broken)) == kind
     };
     loop {
         let before = best.clone();
@@ -22,6 +23,12 @@ pub fn shrink(simulator: &Simulator, plan: &Plan, home: Home, mutant: Option<Mut
             return best;
         }
     }
+}
+
+/// What is broken, without the ids and numbers that differ from run to run.
+fn kind_of(broken: &str) -> String {
+    let is_word = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    broken.split_whitespace().filter(is_word).collect::<Vec<_>>().join(" ")
 }
 
 /// Removes stretches of steps, the long ones first.
