@@ -13,7 +13,7 @@ use crate::access::Requires;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{Door, Routes, put_events};
-use crate::{basket, catalog, customers, operations, ordering, purchases};
+use crate::{basket, catalog, customers, feed, operations, ordering, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
@@ -70,6 +70,8 @@ fn routes() -> Routes {
         .get   ("/v1/queues/{name}/dead-letters/{id}", Staff,    queues::get_dead_letter,  "Get a dead letter")
         .post  ("/v1/queues/{name}/dead-letters/redrive", Staff,    queues::redrive_dead_letters, "Put dead letters back into their queue")
         .post  ("/v1/queues/{name}/dead-letters/discard", Staff,    queues::discard_dead_letters, "Remove dead letters for good")
+        .section("Live feed")
+        .get   ("/v1/feed",                            Customer, feed::http::follow,       "Follow an order, a customer, the operators, a queue or purchases")
         .section("Operations")
         .post  ("/v1/operations",                      Staff,    operations::http::operate, "Do what is named, with an item of a table")
         .section("Purchases")
@@ -129,6 +131,7 @@ pub fn door(app: &App) -> Door {
     let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
     let router: Router<App> = router
         .route("/health", get(health))
+        .route("/ws", get(feed::accept))
         .route("/openapi.json", get(openapi))
         .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])).post(put_events))
         .route("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"))))

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::access::Principal;
 use crate::config::Config;
 use crate::events::{Envelope, Event};
+use crate::feed::{Hub, Live};
 use crate::notifications::Notifier;
 use crate::queues::QueueAdmin;
 use crate::store::{InFlight, Store};
@@ -33,6 +34,7 @@ pub trait Ids: Send + Sync + 'static {
 }
 
 /// The outside world, as far as a service may see it.
+#[derive(Clone)]
 pub struct Ports {
     /// Documents and events.
     pub store: Arc<dyn Store>,
@@ -40,6 +42,8 @@ pub struct Ports {
     pub queues: Arc<dyn QueueAdmin>,
     /// Who tells customers and operators what happened.
     pub notifier: Arc<dyn Notifier>,
+    /// Who tells those who listen that there is something new.
+    pub live: Arc<dyn Live>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -68,7 +72,7 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// The application over these ports, and none of the others.
+    /// The application over these ports, whose listeners are those of this process.
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
@@ -77,7 +81,8 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight: Arc::default() })
+        let live = Arc::new(Hub::default());
+        App::over(Ports { store, queues, notifier, live, clock, ids, config, in_flight: Arc::default() })
     }
 
     /// The application over all of these ports.
@@ -88,6 +93,11 @@ impl App {
             causation_id: None,
             principal: Arc::new(Principal::Operator),
         }
+    }
+
+    /// The application with somebody else who tells those who listen.
+    pub fn with_live(self, live: Arc<dyn Live>) -> Self {
+        App { ports: Arc::new(Ports { live, ..(*self.ports).clone() }), ..self }
     }
 
     /// The id of the request all this comes of.

@@ -123,7 +123,7 @@ events! {
     /// A purchase made elsewhere, a change of one or its removal was accepted.
     PurchaseRequested(PurchaseRequested) from "cartwright.purchases" => [PurchaseQueue];
     /// It was applied.
-    PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue];
+    PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue, NotificationQueue];
     /// An operator put dead letters back into their queue.
     DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [];
     /// An operator removed dead letters for good.
@@ -270,6 +270,9 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         ) => notifications::on_order_moved(app, message, order).await,
         (Queue::NotificationQueue, Event::StockDepleted(level) | Event::StockReplenished(level)) => {
             notifications::on_stock_turned(app, message, level).await
+        }
+        (Queue::NotificationQueue, Event::PurchaseStored(stored)) => {
+            notifications::on_purchase_stored(app, message, stored).await
         }
         (queue, event) => {
             let message = format!("{} has no consumer for {}.", queue.name(), event.detail_type());

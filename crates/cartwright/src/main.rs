@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use cartwright::app::App;
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::feed::Hub;
 use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
@@ -156,6 +157,8 @@ async fn serve(
     }
     let encryption = tls.load(&shop.data)?;
     let (app, store) = open(&shop).await?;
+    let hub = Hub::new(limits.of_streams(listen));
+    let app = app.with_live(Arc::new(hub.clone()));
     let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
     settings.tls = encryption;
     if demo {
@@ -189,6 +192,10 @@ async fn serve(
     say!("  access        open to this machine only: no access control is configured");
     say!("  try next      curl '{scheme}://{address}/v1/products?limit=3'");
     say!("                and open {scheme}://{address}/docs in a browser; stop with Ctrl-C");
+    let stop = async {
+        stop.await;
+        hub.close();
+    };
     server::serve(listener, redirect, door, settings, stop).await;
     say!("Stopping: finishing what is under way.");
     delivery.stop(server::DRAIN_TIMEOUT).await;

@@ -1,11 +1,13 @@
 //! What notifications do when an order takes a step, and when a product runs out or comes back.
 
-use super::{of_order, of_stock, ops};
+use super::{Inbox, Notification, of_order, of_stock, ops};
 use crate::app::App;
 use crate::catalog::StockLevel;
 use crate::error::Result;
 use crate::events::Envelope;
+use crate::feed::News;
 use crate::ordering::{self, OrderFact};
+use crate::purchases::PurchaseStored;
 
 /// An order took a step: put that into its customer's inbox, tell them, and note in the order's timeline that they were told. What is noted there was
 /// handed over, and is not handed over again. Whose order it is, is asked anew: the customer may have been erased since, and
@@ -18,7 +20,7 @@ pub async fn on_order_moved(app: &App, message: &Envelope, mut order: OrderFact)
         order.customer = customer;
     }
     let notification = of_order(message, &order);
-    ops::record(app, &notification).await?;
+    record_and_tell(app, &notification).await?;
     if ordering::was_notified(app, &order.order_id, &notification).await? {
         return Ok(());
     }
@@ -32,6 +34,20 @@ pub async fn on_order_moved(app: &App, message: &Envelope, mut order: OrderFact)
 /// Those of the [`Notifier`](super::Notifier) and of the store.
 pub async fn on_stock_turned(app: &App, message: &Envelope, level: StockLevel) -> Result<()> {
     let notification = of_stock(message, &level);
-    ops::record(app, &notification).await?;
+    record_and_tell(app, &notification).await?;
     app.notifier.notify(&notification).await
+}
+
+/// Puts a notification into its inbox, and tells whoever listens to that.
+async fn record_and_tell(app: &App, notification: &Notification) -> Result<()> {
+    let entry = ops::record(app, notification).await?;
+    app.live.tell(app, News::Entry(&Inbox::of(notification), &entry)).await
+}
+
+/// A purchase was stored: tell whoever listens. It is in no inbox.
+///
+/// # Errors
+/// Those of [`Live`](crate::feed::Live).
+pub async fn on_purchase_stored(app: &App, message: &Envelope, stored: PurchaseStored) -> Result<()> {
+    app.live.tell(app, News::Purchase(message, &stored)).await
 }

@@ -21,7 +21,7 @@ use crate::events::Envelope;
 use crate::ordering::{OrderFact, Status};
 use crate::values::{Money, OrderId, ProductId, Username};
 
-pub use events::{on_order_moved, on_stock_turned};
+pub use events::{on_order_moved, on_purchase_stored, on_stock_turned};
 pub use notifier::Notifier;
 pub use ops::{last_entry, list_entries_after};
 

@@ -30,7 +30,7 @@ use limits::{Admission, keep_slot};
 pub use describe::{Describe, Documented, Operation, Routes};
 pub use extract::{IfMatch, List, Listing, Params, Post, Put, Segment, decode, time_in_query};
 pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};
-pub(crate) use limits::{Refusals, SMALL_BODY_BYTES, Share, Shares};
+pub(crate) use limits::{CallerKey, Refusals, SMALL_BODY_BYTES, Share, Shares};
 pub use put_events::put_events;
 pub use reply::{Classic, Items, NoContent, Nothing, Reply, Upserted};
 
