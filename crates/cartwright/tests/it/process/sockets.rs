@@ -158,7 +158,6 @@ fn very_many_idle_sockets_are_served_and_others_are_answered() {
     if let (Some(before), Some(after)) = (before, server.resident_bytes()) {
         let each = after.saturating_sub(before) / many as u64;
         assert!(each <= MAX_BYTES_EACH, "{each} bytes for each of {many}");
-        println!("{many} idle sockets: {each} bytes each, {after} in all");
     }
     let last = many - 1;
     let mut client = server.client();
