@@ -6,6 +6,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{Ref, RefOr};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -46,13 +49,19 @@ pub struct Envelope {
 }
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident($detail:ty) from $source:literal => [$($queue:ident),*];)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident($detail:ty) from $source:literal => [$($queue:ident),*];)*) => {
         /// Something that happened.
         #[derive(Debug, Clone)]
-        pub enum Event { $($(#[$doc])* $name($detail),)* }
+        pub enum Event { $($(#[doc = $doc])* $name($detail),)* }
 
         /// The rules of the bus: source and detail type of every event, and the queues it goes to.
         pub const RULES: &[Rule] = &[$(Rule { source: $source, detail_type: stringify!($name), queues: &[$(Queue::$queue),*] },)*];
+
+        /// What each event tells, in the order of [`RULES`]: in words, and as the schema of its detail, which is added to
+        /// `schemas` with those it refers to.
+        pub fn descriptions(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Vec<(&'static str, RefOr<Schema>)> {
+            vec![$((concat!($($doc),*).trim(), reference::<$detail>(schemas)),)*]
+        }
 
         impl Event {
             /// The event's name, EventBridge's detail type.
@@ -113,7 +122,7 @@ events! {
     /// Not every line can be reserved; nothing is.
     StockRejected(StockRejected) from "cartwright.catalog" => [OrderStatusQueue];
     /// A customer was erased; their data is to go wherever it is kept.
-    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue];
+    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue, NotificationQueue];
     /// Stock of one or more products was reserved, released, shipped, received or counted.
     StockMoved(StockMoved) from "cartwright.catalog" => [StockLedgerQueue];
     /// Nothing of a product is available any more.
@@ -128,6 +137,14 @@ events! {
     DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [];
     /// An operator removed dead letters for good.
     DeadLettersDiscarded(DeadLettersTaken) from "cartwright.operations" => [];
+}
+
+/// Adds the schema of `T` to `schemas`, with those it refers to, and refers to it.
+fn reference<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> RefOr<Schema> {
+    let name = T::name().into_owned();
+    schemas.push((name.clone(), T::schema()));
+    T::schemas(schemas);
+    Ref::from_schema_name(name).into()
 }
 
 /// One rule of the bus.
@@ -250,6 +267,9 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         }
         (Queue::OrderErasureQueue, Event::CustomerErased(erased)) => ordering::on_customer_erased(app, erased).await,
         (Queue::BasketErasureQueue, Event::CustomerErased(erased)) => basket::on_customer_erased(app, erased).await,
+        (Queue::NotificationQueue, Event::CustomerErased(erased)) => {
+            notifications::on_customer_erased(app, erased).await
+        }
         (Queue::StockLedgerQueue, Event::StockMoved(moved)) => catalog::on_stock_moved(app, message, moved).await,
         (Queue::PurchaseQueue, Event::PurchaseRequested(request)) => {
             purchases::on_purchase_requested(app, request).await

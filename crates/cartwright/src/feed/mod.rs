@@ -7,6 +7,7 @@
 //!
 //! Two ways lead to it: a stream of Server-Sent Events (`http`), and a WebSocket, whose [`protocol`] is the same in every home.
 
+mod asyncapi;
 pub mod http;
 mod hub;
 mod live;
@@ -23,9 +24,10 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Kind, Result};
 use crate::events::Queue;
-use crate::notifications::{Facts, Inbox, InboxEntry};
+use crate::notifications::{Facts, Inbox, InboxEntry, InboxItem};
 use crate::values::{OrderId, Username};
 
+pub use asyncapi::asyncapi;
 pub use hub::{Bell, Hub, HubLimits, Listening, Place};
 pub use live::{Live, News};
 pub use socket::{Handshake, Opened, Upgradable, accept};
@@ -146,7 +148,7 @@ pub fn topics_of(inbox: &Inbox, entry: &InboxEntry) -> Vec<Topic> {
 #[serde(untagged)]
 pub enum Told {
     /// An entry of an inbox.
-    Entry(Box<InboxEntry>),
+    Entry(Box<InboxItem>),
     /// The figures of a queue, or a purchase; with a member `event`, its name.
     Fact(std::sync::Arc<Map<String, Value>>),
 }
@@ -155,7 +157,7 @@ impl Told {
     /// The name of what happened.
     pub fn event(&self) -> &str {
         match self {
-            Told::Entry(entry) => &entry.notification.event,
+            Told::Entry(item) => &item.event,
             Told::Fact(fact) => fact.get("event").and_then(Value::as_str).unwrap_or_default(),
         }
     }
@@ -163,7 +165,7 @@ impl Told {
     /// Its number, by which a listener can go on after it.
     pub fn sequence(&self) -> Option<u64> {
         match self {
-            Told::Entry(entry) => Some(entry.sequence),
+            Told::Entry(item) => Some(item.sequence),
             Told::Fact(_) => None,
         }
     }

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::basket;
 use crate::error::{Error, Kind, Result};
 use crate::events::{Envelope, Queue};
-use crate::notifications::{self, Inbox};
+use crate::notifications::{self, Inbox, InboxItem};
 use crate::ordering;
 use crate::purchases::PurchaseStored;
 use crate::queues::http::view;
@@ -64,6 +64,8 @@ fn require(app: &App, may: bool) -> Result<()> {
 pub struct Following {
     source: Source,
     position: u64,
+    /// Up to where its inbox was read when it began.
+    read_up_to: u64,
     /// Whether there may be something behind `position` of which it was not told.
     is_behind: bool,
     listening: Option<Listening>,
@@ -86,16 +88,18 @@ impl Following {
     /// Those of the store.
     pub async fn begin(app: &App, source: Source, after: Option<u64>, bell: &Bell) -> Result<Following> {
         let listening = app.live.hub().map(|hub| hub.listen(app, &source, bell));
+        let mut read_up_to = 0;
         let position = match &source {
             Source::Entries { inbox, .. } => {
-                let last = notifications::last_entry(app, inbox).await?;
+                let numbers = notifications::numbers_of(app, inbox).await?;
+                read_up_to = numbers.read_up_to;
                 // What was seen of an inbox that has begun again does not count.
-                after.map_or(last, |after| after.min(last))
+                after.map_or(numbers.last, |after| after.min(numbers.last))
             }
             Source::Queue(_) => 0,
             Source::Purchases => listening.as_ref().map_or(0, Listening::newest),
         };
-        Ok(Following { source, position, is_behind: true, listening })
+        Ok(Following { source, position, read_up_to, is_behind: true, listening })
     }
 
     /// The number of the last entry it has seen, by which it can be gone on after; none where there are no numbers.
@@ -127,8 +131,9 @@ impl Following {
                 self.is_behind = entries.len() == MAX_AT_ONCE;
                 let reached = entries.last().map(|last| last.sequence);
                 self.position = reached.unwrap_or(self.position);
-                let told = entries.into_iter().filter(|entry| self.source.has(entry));
-                Ok(Next { told: told.map(|entry| Told::Entry(Box::new(entry))).collect(), reached })
+                let of_topic = entries.into_iter().filter(|entry| self.source.has(entry));
+                let told = of_topic.map(|entry| Told::Entry(Box::new(InboxItem::of(entry, self.read_up_to))));
+                Ok(Next { told: told.collect(), reached })
             }
             Source::Queue(queue) => {
                 let facts = match &self.listening {

@@ -1,17 +1,18 @@
-//! What notifications do when an order takes a step, and when a product runs out or comes back.
+//! What notifications do when an order takes a step, when a product runs out or comes back, and when a customer is erased.
 
 use super::{Inbox, Notification, of_order, of_stock, ops};
 use crate::app::App;
 use crate::catalog::StockLevel;
+use crate::customers::CustomerErased;
 use crate::error::Result;
 use crate::events::Envelope;
 use crate::feed::News;
 use crate::ordering::{self, OrderFact};
 use crate::purchases::PurchaseStored;
 
-/// An order took a step: put that into its customer's inbox, tell them, and note in the order's timeline that they were told. What is noted there was
-/// handed over, and is not handed over again. Whose order it is, is asked anew: the customer may have been erased since, and
-/// the name be another's.
+/// An order took a step: put that into its customer's inbox, tell them, and note in the order's timeline that they were told.
+/// What is noted there was handed over, and is not handed over again. Whose order it is, is asked anew: the customer may have
+/// been erased since, and the name be another's.
 ///
 /// # Errors
 /// Those of the [`Notifier`](super::Notifier); those of the store are worth another try.
@@ -50,4 +51,12 @@ async fn record_and_tell(app: &App, notification: &Notification) -> Result<()> {
 /// Those of [`Live`](crate::feed::Live).
 pub async fn on_purchase_stored(app: &App, message: &Envelope, stored: PurchaseStored) -> Result<()> {
     app.live.tell(app, News::Purchase(message, &stored)).await
+}
+
+/// A customer was erased: throw away what they were told.
+///
+/// # Errors
+/// Those of the store; all of them are worth another try.
+pub async fn on_customer_erased(app: &App, erased: CustomerErased) -> Result<()> {
+    ops::discard_inbox(app, &erased.username, erased.at).await
 }

@@ -14,6 +14,7 @@ mod import;
 mod limits;
 mod listeners;
 mod load;
+mod outbound;
 mod overload;
 mod roles;
 mod sockets;
