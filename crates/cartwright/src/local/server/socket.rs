@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Bytes, Utf8Bytes};
 
 use super::Phase;
-use crate::access::{Principal, Role as AccessRole};
+use crate::access::Role as AccessRole;
 use crate::app::App;
 use crate::error::Error;
 use crate::feed::ops::{self, Following};
@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     fn is_known(&self) -> bool {
-        *self.app.principal() != Principal::Anonymous
+        self.app.principal().role().is_some()
     }
 
     /// When there is something to look after even if nothing happens.
@@ -298,6 +298,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::access::Principal;
     use crate::config::Config;
     use crate::local::LogNotifier;
     use crate::local::sqlite::SqliteStore;
@@ -312,6 +313,12 @@ mod tests {
         served: JoinHandle<()>,
         _phase: watch::Sender<Phase>,
         _folder: tempfile::TempDir,
+    }
+
+    impl Setting {
+        async fn hear(&mut self) -> tungstenite::Message {
+            timeout(LATE, self.client.next()).await.expect("the server says something").unwrap().unwrap()
+        }
     }
 
     async fn open(times: Times, principal: Principal) -> Setting {
@@ -332,49 +339,47 @@ mod tests {
 
     #[tokio::test]
     async fn who_does_not_take_what_is_said_is_dropped() {
-        let Setting { mut client, served, .. } = open(Times { message: SOON, ..TIMES }, Principal::Operator).await;
+        let mut setting = open(Times { message: SOON, ..TIMES }, Principal::Operator).await;
         // Fewer than are too many, and more than the buffer takes the answers of.
         for _ in 0..MAX_MESSAGES {
-            if client.send(ping()).await.is_err() {
+            if setting.client.send(ping()).await.is_err() {
                 break;
             }
         }
-        timeout(LATE, served).await.expect("it is dropped").unwrap();
+        timeout(LATE, setting.served).await.expect("it is dropped").unwrap();
     }
 
     #[tokio::test]
     async fn a_silent_peer_is_dropped_and_one_that_answers_is_not() {
         let times = Times { ping: SOON, ..TIMES };
-        let silent = open(times, Principal::Operator).await;
-        timeout(LATE, silent.served).await.expect("it is dropped").unwrap();
-        let Setting { mut client, served, .. } = open(times, Principal::Operator).await;
+        let mut silent = open(times, Principal::Operator).await;
+        timeout(LATE, &mut silent.served).await.expect("it is dropped").unwrap();
+        let mut setting = open(times, Principal::Operator).await;
         // Each ping that it reads is answered by the frames' own code.
         for _ in 0..5 {
-            let read = timeout(LATE, client.next()).await.unwrap().unwrap().unwrap();
+            let read = setting.hear().await;
             assert!(read.is_ping(), "{read:?}");
-            client.flush().await.unwrap();
+            setting.client.flush().await.unwrap();
         }
-        assert!(!served.is_finished());
+        assert!(!setting.served.is_finished());
     }
 
     #[tokio::test]
     async fn who_does_not_say_who_they_are_has_only_so_long() {
         let times = Times { authentication: SOON, ..TIMES };
-        let Setting { mut client, .. } = open(times, Principal::Anonymous).await;
-        let told = timeout(LATE, client.next()).await.unwrap().unwrap().unwrap();
+        let told = open(times, Principal::Anonymous).await.hear().await;
         let tungstenite::Message::Close(Some(frame)) = told else { panic!("{told:?}") };
         assert_eq!(frame.code, CloseCode::Policy);
-        let Setting { mut client, .. } = open(times, Principal::Operator).await;
-        client.send(ping()).await.unwrap();
-        tokio::time::sleep(2 * SOON).await;
-        assert!(client.next().await.unwrap().unwrap().is_text(), "who is known stays");
+        let mut setting = open(times, Principal::Operator).await;
+        assert!(timeout(3 * SOON, setting.client.next()).await.is_err(), "who is known stays");
     }
 
     #[tokio::test]
     async fn who_is_not_known_hears_nothing() {
-        let Setting { mut client, .. } = open(TIMES, Principal::Anonymous).await;
-        client.send(tungstenite::Message::text(r#"{"action":"subscribe","topic":"operators"}"#)).await.unwrap();
-        let said = timeout(LATE, client.next()).await.unwrap().unwrap().unwrap();
+        let mut setting = open(TIMES, Principal::Anonymous).await;
+        let subscribe = tungstenite::Message::text(r#"{"action":"subscribe","topic":"operators"}"#);
+        setting.client.send(subscribe).await.unwrap();
+        let said = setting.hear().await;
         assert!(said.to_text().unwrap().contains("unauthenticated"), "{said:?}");
     }
 }
