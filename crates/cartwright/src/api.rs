@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 
@@ -13,7 +12,7 @@ use crate::access::Requires;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{Door, Routes, put_events};
-use crate::{basket, catalog, customers, feed, notifications, operations, ordering, purchases};
+use crate::{basket, catalog, customers, feed, notifications, operations, ordering, probes, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
@@ -135,22 +134,22 @@ pub fn door(app: &App) -> Door {
     let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
     let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
-    let router: Router<App> = router
-        .route("/health", get(health))
-        .route("/ws", get(feed::accept))
-        .route("/openapi.json", get(openapi))
-        .route("/asyncapi.json", get(async || ([(CONTENT_TYPE, "application/json")], feed::asyncapi())))
-        .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])).post(put_events))
-        .route("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"))))
-        .route("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config)));
-    Door::new(router.with_state(app.clone()), app)
-}
-
-/// Ready to serve: the listener opens only when the store is open and the queues are loaded, and the store can take
-/// commits. A store that cannot is a 503, so that whoever watches restarts the server.
-async fn health(State(app): State<App>) -> Result<impl IntoResponse> {
-    app.store.health()?;
-    Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#))
+    let plain: [(&'static str, MethodRouter<App>); 10] = [
+        ("/health", get(probes::health)),
+        ("/health/live", get(probes::live)),
+        ("/health/ready", get(probes::ready)),
+        ("/metrics", get(probes::metrics)),
+        ("/openapi.json", get(openapi)),
+        ("/asyncapi.json", get(async || ([(CONTENT_TYPE, "application/json")], feed::asyncapi()))),
+        ("/ws", get(feed::accept)),
+        ("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])).post(put_events)),
+        ("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html")))),
+        ("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config))),
+    ];
+    let patterns: Vec<&'static str> =
+        table().into_iter().map(|(_, path)| path).chain(plain.iter().map(|(path, _)| *path)).collect();
+    let router = plain.into_iter().fold(router, |router, (path, route)| router.route(path, route));
+    Door::new(router.with_state(app.clone()), app).watching(app, patterns)
 }
 
 /// A file of the docs page, from inside the binary.

@@ -1,6 +1,6 @@
 //! What a handler may touch: the ports, the settings, and the identity of the request or message it works for.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -9,9 +9,13 @@ use crate::access::Principal;
 use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::feed::{Hub, Live};
+use crate::metrics::{BUILD_INFO, Host, START_TIME};
 use crate::notifications::Notifier;
 use crate::queues::QueueAdmin;
+use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
+use crate::telemetry::{Telemetry, Traced};
+use crate::trace;
 use crate::values::{OrderId, ProductId};
 
 /// The time of day.
@@ -34,7 +38,6 @@ pub trait Ids: Send + Sync + 'static {
 }
 
 /// The outside world, as far as a service may see it.
-#[derive(Clone)]
 pub struct Ports {
     /// Documents and events.
     pub store: Arc<dyn Store>,
@@ -42,8 +45,8 @@ pub struct Ports {
     pub queues: Arc<dyn QueueAdmin>,
     /// Who tells customers and operators what happened.
     pub notifier: Arc<dyn Notifier>,
-    /// Who tells those who listen that there is something new.
-    pub live: Arc<dyn Live>,
+    /// Who tells those who listen that there is something new, once somebody was named.
+    pub live: OnceLock<Arc<dyn Live>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -52,6 +55,8 @@ pub struct Ports {
     pub config: Config,
     /// Requests with an `Idempotency-Key` that are being carried out in this process.
     pub in_flight: Arc<InFlight>,
+    /// The instruments of this process.
+    pub telemetry: Telemetry,
 }
 
 /// The application as one request or one message sees it: the ports, and the ids by which everything that comes of this
@@ -81,12 +86,17 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        let live = Arc::new(Hub::default());
-        App::over(Ports { store, queues, notifier, live, clock, ids, config, in_flight: Arc::default() })
+        let (live, in_flight, telemetry) = (OnceLock::new(), Arc::default(), Telemetry::default());
+        App::over(Ports { store, queues, notifier, live, clock, ids, config, in_flight, telemetry })
     }
 
     /// The application over all of these ports.
-    pub fn over(ports: Ports) -> Self {
+    pub fn over(mut ports: Ports) -> Self {
+        let metrics = Arc::clone(&ports.telemetry.metrics);
+        metrics.gauge(BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.gauge(START_TIME, &[]).set(u64::try_from(ports.clock.now().as_microsecond()).unwrap_or(0));
+        ports.notifier = Arc::new(Traced::new(ports.notifier));
+        ports.store = Arc::new(Measured::new(ports.store, metrics));
         App {
             ports: Arc::new(ports),
             correlation_id: Arc::from(""),
@@ -95,9 +105,20 @@ impl App {
         }
     }
 
-    /// The application with somebody else who tells those who listen.
-    pub fn with_live(self, live: Arc<dyn Live>) -> Self {
-        App { ports: Arc::new(Ports { live, ..(*self.ports).clone() }), ..self }
+    /// Names who tells those who listen. Counts only before anybody was told anything.
+    pub fn tell_by(&self, live: Arc<dyn Live>) {
+        let _ = self.live.set(live);
+    }
+
+    /// Who tells those who listen: those of this process, unless somebody else was named.
+    pub fn live(&self) -> &dyn Live {
+        &**self.live.get_or_init(|| Arc::new(Hub::default()))
+    }
+
+    /// Has `host` measure into the application's metrics.
+    pub fn hosted_by(&self, host: Arc<dyn Host>) {
+        host.attach(&self.telemetry.metrics);
+        let _ = self.telemetry.host.set(host);
     }
 
     /// The id of the request all this comes of.
@@ -135,6 +156,7 @@ impl App {
             time: self.clock.now(),
             correlation_id: self.correlation_id.to_string(),
             causation_id: self.causation_id,
+            traceparent: trace::current(),
             detail: event.detail(),
         }
     }

@@ -136,6 +136,7 @@ async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
     let store = SqliteStore::open(&shop.data, clock.clone())?;
     let config = Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() };
     let app = App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), config);
+    app.hosted_by(store.clone());
     catalog::ops::pin_currency(&app).await?;
     Ok((app, store))
 }
@@ -158,7 +159,7 @@ async fn serve(
     let encryption = tls.load(&shop.data)?;
     let (app, store) = open(&shop).await?;
     let hub = Hub::new(limits.of_streams(listen));
-    let app = app.with_live(Arc::new(hub.clone()));
+    app.tell_by(Arc::new(hub.clone()));
     let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
     settings.tls = encryption;
     if demo {

@@ -58,7 +58,7 @@ pub(crate) async fn follow(app: App, Params(params): Params<FeedParams>, listene
         return Err(Error::field("?topic", format!("must be at most {MAX_TOPIC_BYTES} characters")));
     }
     let source = ops::source_of(&app, &text.parse::<Topic>()?).await?;
-    let hub = app.live.hub().cloned();
+    let hub = app.live().hub().cloned();
     let place = hub.map(|hub| hub.place(&listener.caller).map(|place| (hub, place))).transpose()?;
     let bell = Bell::default();
     let after = listener.last_event_id.or(params.after);

@@ -87,7 +87,7 @@ impl Following {
     /// # Errors
     /// Those of the store.
     pub async fn begin(app: &App, source: Source, after: Option<u64>, bell: &Bell) -> Result<Following> {
-        let listening = app.live.hub().map(|hub| hub.listen(app, &source, bell));
+        let listening = app.live().hub().map(|hub| hub.listen(app, &source, bell));
         let mut read_up_to = 0;
         let position = match &source {
             Source::Entries { inbox, .. } => {

@@ -42,7 +42,7 @@ pub async fn on_stock_turned(app: &App, message: &Envelope, level: StockLevel) -
 /// Puts a notification into its inbox, and tells whoever listens to that.
 async fn record_and_tell(app: &App, notification: &Notification) -> Result<()> {
     let entry = ops::record(app, notification).await?;
-    app.live.tell(app, News::Entry(&Inbox::of(notification), &entry)).await
+    app.live().tell(app, News::Entry(&Inbox::of(notification), &entry)).await
 }
 
 /// A purchase was stored: tell whoever listens. It is in no inbox.
@@ -50,7 +50,7 @@ async fn record_and_tell(app: &App, notification: &Notification) -> Result<()> {
 /// # Errors
 /// Those of [`Live`](crate::feed::Live).
 pub async fn on_purchase_stored(app: &App, message: &Envelope, stored: PurchaseStored) -> Result<()> {
-    app.live.tell(app, News::Purchase(message, &stored)).await
+    app.live().tell(app, News::Purchase(message, &stored)).await
 }
 
 /// A customer was erased: throw away what they were told.
