@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::access::Principal;
+use crate::access::{Access, Allowed, Principal};
 use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::feed::{Hub, Live};
@@ -53,6 +53,8 @@ pub struct Ports {
     pub ids: Arc<dyn Ids>,
     /// Settings.
     pub config: Config,
+    /// How the shop tells who asks.
+    pub access: Access,
     /// Requests with an `Idempotency-Key` that are being carried out in this process.
     pub in_flight: Arc<InFlight>,
     /// The instruments of this process.
@@ -77,7 +79,8 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// The application over these ports, whose listeners are those of this process.
+    /// The application over these ports, and none of the others; open to whoever reaches it. Its listeners are those of this
+    /// process.
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
@@ -86,8 +89,9 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        let (live, in_flight, telemetry) = (OnceLock::new(), Arc::default(), Telemetry::default());
-        App::over(Ports { store, queues, notifier, live, clock, ids, config, in_flight, telemetry })
+        let (access, live, in_flight, telemetry) =
+            (Access::open(), OnceLock::new(), Arc::default(), Telemetry::default());
+        App::over(Ports { store, queues, notifier, live, clock, ids, config, access, in_flight, telemetry })
     }
 
     /// The application over all of these ports.
@@ -134,6 +138,11 @@ impl App {
     /// Who makes the request that this works for. A message is handled in the name of the shop itself.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The application as seen by a request that the guard of its route has let pass.
+    pub(crate) fn for_allowed(&self, allowed: &Allowed) -> App {
+        App { principal: Arc::clone(&allowed.principal), ..self.clone() }
     }
 
     /// The application as seen by a request that `principal` makes.

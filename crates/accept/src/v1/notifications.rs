@@ -13,6 +13,7 @@ pub(crate) const CHECKS: &[Check] = &[
 fn inbox(probe: &Probe) -> Outcome {
     let user = probe.customer("inbox")?;
     let order = probe.order(&user, &probe.product(1_000, 5)?, 1)?;
+    probe.settles(&order, "CONFIRMED")?;
     probe.transition(&order, "CANCELLED")?.expect(200)?;
     let path = format!("/v1/customers/{user}/inbox");
     let told = probe.wait("the customer is told of three steps", || {
@@ -47,8 +48,11 @@ fn inbox(probe: &Probe) -> Outcome {
 fn operators_inbox(probe: &Probe) -> Outcome {
     let product = probe.product(1_000, 1)?;
     probe.order(&probe.name("last"), &product, 1)?;
-    probe.listed("/v1/inbox?limit=100", "items", |entry| {
-        entry["event"] == "StockDepleted" && entry["facts"]["productId"] == product.as_str()
+    probe.wait("the operators are told that it ran out", || {
+        let (found, _) = probe.find("/v1/inbox?limit=100", "items", |entry| {
+            entry["event"] == "StockDepleted" && entry["facts"]["productId"] == product.as_str()
+        })?;
+        Ok(found)
     })?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -11,7 +12,7 @@ use super::stream::{EventStream, Reader};
 use super::{Bell, MAX_TOPIC_BYTES, Topic};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::rest::{Caller, Describe, Operation, Params};
+use crate::rest::{Caller, Describe, Operation, Params, bearer};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -29,6 +30,7 @@ pub struct FeedParams {
 pub struct Listener {
     caller: Caller,
     last_event_id: Option<u64>,
+    bearer: Option<String>,
 }
 
 impl FromRequestParts<App> for Listener {
@@ -37,7 +39,9 @@ impl FromRequestParts<App> for Listener {
         let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
         let id = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
         let id = id.map(|id| id.to_str().ok().and_then(|id| id.trim().parse().ok()).ok_or_else(not_an_id));
-        Ok(Listener { caller, last_event_id: id.transpose()? })
+        // The door has found it good.
+        let bearer = parts.headers.get(AUTHORIZATION).and_then(|value| bearer(value).ok()).map(str::to_owned);
+        Ok(Listener { caller, last_event_id: id.transpose()?, bearer })
     }
 }
 
@@ -63,7 +67,7 @@ pub(crate) async fn follow(app: App, Params(params): Params<FeedParams>, listene
     let bell = Bell::default();
     let after = listener.last_event_id.or(params.after);
     let following = Following::begin(&app, source, after, &bell).await?;
-    let reader = Reader::new(app, text, following, bell);
+    let reader = Reader::new(app, listener.bearer, text, following, bell);
     match place {
         Some((hub, place)) => Ok(reader.endless(hub, place)),
         None => reader.whole().await,

@@ -29,13 +29,24 @@ const QUEUE_PERIOD: Duration = Duration::from_secs(1);
 /// What is told of a queue or a purchase.
 pub(super) type Fact = Arc<Map<String, Value>>;
 
-/// How many streams wait at the same time.
-#[derive(Debug, Clone, Copy, Default)]
+/// How often it is looked at whether a listener's credential is still good.
+const CHECK_PERIOD: Duration = Duration::from_secs(30);
+
+/// How many streams wait at the same time, and how long a credential is trusted.
+#[derive(Debug, Clone, Copy)]
 pub struct HubLimits {
     /// In all.
     pub max_streams: Option<usize>,
     /// Of one caller.
     pub max_streams_per_caller: Option<usize>,
+    /// How often it is looked at whether the credential of one is still good.
+    pub check_period: Duration,
+}
+
+impl Default for HubLimits {
+    fn default() -> Self {
+        HubLimits { max_streams: None, max_streams_per_caller: None, check_period: CHECK_PERIOD }
+    }
 }
 
 /// Where listeners wait. Cheap to clone; all clones are one.
@@ -47,6 +58,7 @@ struct Inner {
     listeners: AtomicU64,
     streams: Arc<Semaphore>,
     of_callers: Option<Shares<CallerKey>>,
+    check_period: Duration,
     closing: watch::Sender<bool>,
 }
 
@@ -138,6 +150,7 @@ impl Hub {
             listeners: AtomicU64::new(0),
             streams: Arc::new(Semaphore::new(streams)),
             of_callers: limits.max_streams_per_caller.map(Shares::new),
+            check_period: limits.check_period,
             closing: watch::Sender::new(false),
         }))
     }
@@ -179,6 +192,11 @@ impl Hub {
             tokio::spawn(watch_queue(app.clone(), *queue, Arc::clone(&channel)));
         }
         Listening { hub: Arc::downgrade(&self.0), key, channel, id }
+    }
+
+    /// How often it is looked at whether a listener's credential is still good.
+    pub fn check_period(&self) -> Duration {
+        self.0.check_period
     }
 
     /// Tells all who wait that the server ends.

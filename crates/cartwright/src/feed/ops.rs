@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::hub::Fact;
 use super::{Bell, Listening, Source, Told, Topic};
-use crate::access::{Principal, Role};
+use crate::access::{self, Principal, Requires};
 use crate::app::App;
 use crate::basket;
 use crate::error::{Error, Kind, Result};
@@ -31,32 +31,53 @@ pub async fn source_of(app: &App, topic: &Topic) -> Result<Source> {
                 Some(customer) => Some(customer),
                 None => basket::find_checkout(app, id).await?.map(|checkout| checkout.basket.user_name),
             };
+            // What is there and not for whoever asks is as if it were not there.
+            let owner = owner.filter(|owner| app.principal().may_act_for(owner));
             let owner = owner.ok_or_else(|| Error::not_found("order_not_found", "such order"))?;
-            require(app, app.principal().may_act_for(&owner))?;
             Ok(Source::Entries { inbox: Inbox::Customer(owner), order: Some(id.clone()) })
         }
         Topic::Customer(username) => {
-            require(app, app.principal().may_act_for(username))?;
+            app.principal().must_act_for(username)?;
             Ok(Source::Entries { inbox: Inbox::Customer(username.clone()), order: None })
         }
         Topic::Operators => {
-            require_staff(app)?;
+            Requires::Staff.check(app.principal())?;
             Ok(Source::Entries { inbox: Inbox::Operators, order: None })
         }
-        Topic::Queue(queue) => require_staff(app).map(|()| Source::Queue(*queue)),
-        Topic::Purchases => require_staff(app).map(|()| Source::Purchases),
+        Topic::Queue(queue) => Requires::Staff.check(app.principal()).map(|()| Source::Queue(*queue)),
+        Topic::Purchases => Requires::Staff.check(app.principal()).map(|()| Source::Purchases),
     }
 }
 
-fn require_staff(app: &App) -> Result<()> {
-    require(app, app.principal().role() >= Some(Role::Staff))
+/// Looks at a credential again that was good when somebody began to listen by it. That it cannot be looked at now does not
+/// count against it.
+///
+/// # Errors
+/// `unauthenticated` when it is good no longer, or good for somebody else.
+pub async fn check_again(app: &App, bearer: Option<&str>) -> Result<()> {
+    let Some(bearer) = bearer else { return Ok(()) };
+    let (before, now) = match access::authenticate(app, bearer).await {
+        Ok(now) => (app.principal(), now),
+        Err(error) if error.kind() == Kind::Unauthenticated => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the credential of a listener cannot be looked at now");
+            return Ok(());
+        }
+    };
+    if is_same(before, &now) {
+        return Ok(());
+    }
+    Err(access::unauthenticated("What you may do has changed; begin again."))
 }
 
-fn require(app: &App, may: bool) -> Result<()> {
-    match app.principal() {
-        _ if may => Ok(()),
-        Principal::Anonymous => Err(Error::new(Kind::Forbidden, "unauthenticated", "Say who you are first.")),
-        _ => Err(Error::new(Kind::Forbidden, "forbidden", "You may not listen to this.")),
+/// Whether two principals are one, who may do the same.
+pub fn is_same(one: &Principal, other: &Principal) -> bool {
+    match (one, other) {
+        (Principal::Known(one), Principal::Known(other)) => {
+            (&one.id, one.role, &one.username) == (&other.id, other.role, &other.username)
+        }
+        (Principal::Operator, Principal::Operator) | (Principal::Anonymous, Principal::Anonymous) => true,
+        _ => false,
     }
 }
 

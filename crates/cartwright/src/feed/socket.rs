@@ -5,8 +5,8 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -14,18 +14,25 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
+use crate::rest::bearer;
 
 /// In the extensions of a request whose connection can become a WebSocket; the host puts it there.
 #[derive(Debug, Clone, Copy)]
 pub struct Upgradable;
 
-/// In the extensions of an answer that opens a WebSocket: for whom.
+/// In the extensions of an answer that opens a WebSocket.
 #[derive(Clone)]
-pub struct Opened(pub App);
+pub struct Opened {
+    /// The application, as whoever opens it sees it.
+    pub app: App,
+    /// What proved who that is, if the request said so.
+    pub bearer: Option<String>,
+}
 
 /// What a request to open a WebSocket must have, checked.
 pub struct Handshake {
     accept: HeaderValue,
+    bearer: Option<String>,
 }
 
 impl FromRequestParts<App> for Handshake {
@@ -43,7 +50,8 @@ impl FromRequestParts<App> for Handshake {
             return Err(Error::new(Kind::Forbidden, "foreign_origin", message));
         }
         let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(Error::internal)?;
-        Ok(Handshake { accept })
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| bearer(value).ok()).map(str::to_owned);
+        Ok(Handshake { accept, bearer })
     }
 }
 
@@ -84,6 +92,6 @@ pub async fn accept(app: App, handshake: Handshake) -> Response {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, handshake.accept);
-    response.extensions_mut().insert(Opened(app));
+    response.extensions_mut().insert(Opened { app, bearer: handshake.bearer });
     response
 }

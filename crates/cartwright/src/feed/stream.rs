@@ -13,7 +13,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::ops::{Following, Next};
+use super::ops::{self, Following, Next};
 use super::{Bell, Hub, Place, Told};
 use crate::app::App;
 use crate::error::Result;
@@ -52,6 +52,9 @@ impl Describe for EventStream {
 /// One that reads a stream.
 pub(super) struct Reader {
     app: App,
+    /// What proved who they are.
+    bearer: Option<String>,
+    check_at: Option<Instant>,
     /// The topic, as it was asked for.
     topic: String,
     following: Following,
@@ -59,8 +62,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(app: App, topic: String, following: Following, bell: Bell) -> Self {
-        Reader { app, topic, following, bell }
+    pub(super) fn new(app: App, bearer: Option<String>, topic: String, following: Following, bell: Bell) -> Self {
+        Reader { app, bearer, check_at: None, topic, following, bell }
     }
 
     /// A stream that goes on until the reader goes away or the server ends.
@@ -96,6 +99,11 @@ impl Reader {
     async fn piece(&mut self, hub: &Hub) -> Option<(String, State)> {
         let keep_alive_at = Instant::now() + KEEP_ALIVE_PERIOD;
         loop {
+            let check_at = *self.check_at.get_or_insert_with(|| Instant::now() + hub.check_period());
+            if Instant::now() >= check_at {
+                ops::check_again(&self.app, self.bearer.as_deref()).await.ok()?;
+                self.check_at = None;
+            }
             match self.following.next(&self.app).await {
                 Ok(next) if next.told.is_empty() && next.reached.is_none() => {}
                 Ok(next) => return Some((self.write(&next), State::Reading)),
@@ -111,6 +119,7 @@ impl Reader {
                 biased;
                 () = hub.closed() => return Some((self.farewell(), State::Ended)),
                 () = self.bell.rung() => {}
+                () = sleep_until(check_at) => {}
                 () = sleep_until(keep_alive_at) => return Some((":\n\n".to_owned(), State::Reading)),
             }
         }

@@ -23,7 +23,6 @@ use tokio_io_timeout::TimeoutWriter;
 use super::sending::{Pulse, SEND_TIMEOUT, send};
 use super::tls::HTTP_2;
 use super::{LAST_MOMENT, Phase, Place, Server, client, socket};
-use crate::app::App;
 use crate::error::{Error, Kind};
 use crate::feed::{Opened, Upgradable};
 use crate::local::unread;
@@ -221,8 +220,8 @@ impl Connection {
         };
         let opened = upgrade.zip(response.extensions_mut().remove::<Opened>());
         let is_last = self.place.is_spare || *self.phase.borrow() != Phase::Serving;
-        if let Some((upgrade, Opened(app))) = opened {
-            tokio::spawn(Arc::clone(&self).socket(upgrade, app));
+        if let Some((upgrade, opened)) = opened {
+            tokio::spawn(Arc::clone(&self).socket(upgrade, opened));
         } else if is_last && is_http1 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         } else if self.place.is_spare {
@@ -236,9 +235,9 @@ impl Connection {
     }
 
     /// Serves the WebSocket that a connection becomes. It keeps the connection's place.
-    async fn socket(self: Arc<Self>, upgrade: OnUpgrade, app: App) {
+    async fn socket(self: Arc<Self>, upgrade: OnUpgrade, opened: Opened) {
         match upgrade.await {
-            Ok(upgraded) => socket::serve(TokioIo::new(upgraded), app, self.phase.clone()).await,
+            Ok(upgraded) => socket::serve(TokioIo::new(upgraded), opened, self.phase.clone()).await,
             Err(error) => tracing::debug!(%error, "a connection ended before it became a socket"),
         }
     }

@@ -94,6 +94,7 @@ impl LimitOptions {
         HubLimits {
             max_streams: unless_0(self.max_streams),
             max_streams_per_caller: unless_0(self.max_streams_per_caller.unwrap_or(default)),
+            ..HubLimits::default()
         }
     }
 

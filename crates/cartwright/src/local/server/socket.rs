@@ -15,12 +15,12 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Bytes, Utf8Bytes};
 
 use super::Phase;
-use crate::access::Role as AccessRole;
+use crate::access;
 use crate::app::App;
 use crate::error::Error;
 use crate::feed::ops::{self, Following};
 use crate::feed::protocol::{MAX_MESSAGE_BYTES, Message, Session, Step};
-use crate::feed::{Bell, Topic};
+use crate::feed::{Bell, Opened, Topic};
 
 /// How often a client is asked whether it is still there. One that has said nothing since it was last asked is dropped.
 const PING_PERIOD: Duration = Duration::from_secs(30);
@@ -49,14 +49,14 @@ struct Times {
 const TIMES: Times = Times { ping: PING_PERIOD, authentication: AUTHENTICATION_TIMEOUT, message: MESSAGE_TIMEOUT };
 
 /// Serves a WebSocket to its end. On shutdown its client is told that the server goes away.
-pub(super) async fn serve<S>(stream: S, app: App, phase: watch::Receiver<Phase>)
+pub(super) async fn serve<S>(stream: S, opened: Opened, phase: watch::Receiver<Phase>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    serve_within(TIMES, stream, app, phase).await;
+    serve_within(TIMES, stream, opened, phase).await;
 }
 
-async fn serve_within<S>(times: Times, stream: S, app: App, phase: watch::Receiver<Phase>)
+async fn serve_within<S>(times: Times, stream: S, opened: Opened, phase: watch::Receiver<Phase>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -71,7 +71,8 @@ where
     let mut socket = Socket {
         times,
         frames,
-        app,
+        app: opened.app,
+        bearer: opened.bearer,
         session: Session::default(),
         followed: Vec::new(),
         bell: Bell::default(),
@@ -100,6 +101,8 @@ struct Socket<S> {
     times: Times,
     frames: WebSocketStream<S>,
     app: App,
+    /// What proved who the client is.
+    bearer: Option<String>,
     session: Session,
     followed: Vec<Followed>,
     bell: Bell,
@@ -176,6 +179,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return Err(End::Lost);
         }
         self.pinged_at = Instant::now();
+        if let Err(error) = ops::check_again(&self.app, self.bearer.as_deref()).await {
+            self.say(Message::error(&error, None).to_json()).await?;
+            return Err(End::Told(CloseCode::Policy, "the credential is good no longer"));
+        }
         self.send(tungstenite::Message::Ping(Bytes::new())).await
     }
 
@@ -205,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     async fn answer(&mut self, text: &str) -> Result<(), End> {
         match self.session.receive(text, self.is_known()) {
             Step::Say(text) => self.say(text).await,
-            Step::Authenticate(token) => self.authenticate(&token).await,
+            Step::Authenticate(token) => self.authenticate(token).await,
             Step::Subscribe { topic, text, after } => self.subscribe(topic, text, after).await,
             Step::Unsubscribe(topic, text) => {
                 self.session.unsubscribed(&topic);
@@ -215,9 +222,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    async fn authenticate(&mut self, _token: &str) -> Result<(), End> {
-        let role = self.app.principal().role().unwrap_or(AccessRole::Customer);
-        self.say(Message::Authenticated { role }.to_json()).await
+    /// Who has said who they are can say so again, with a newer token; nobody becomes somebody else.
+    async fn authenticate(&mut self, token: String) -> Result<(), End> {
+        let principal = match access::authenticate(&self.app, &token).await {
+            Ok(principal) => principal,
+            Err(error) => return self.say(Message::error(&error, None).to_json()).await,
+        };
+        if self.is_known() && !ops::is_same(self.app.principal(), &principal) {
+            let detail = "This socket is somebody else's; open another.";
+            return self.say(Message::Error { code: "already_authenticated", detail, topic: None }.to_json()).await;
+        }
+        let said = principal.role().map(|role| Message::Authenticated { role }.to_json());
+        self.app = self.app.for_principal(principal);
+        self.bearer = Some(token);
+        self.say(said.unwrap_or_default()).await
     }
 
     async fn subscribe(&mut self, topic: Topic, text: String, after: Option<u64>) -> Result<(), End> {
@@ -292,23 +310,27 @@ fn end_of(error: &tungstenite::Error) -> End {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, OnceLock};
 
     use tokio::io::{DuplexStream, duplex};
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::access::Principal;
+    use crate::access::ops::{NewKey, create_key, revoke_key};
+    use crate::access::{Access, Principal, Role};
+    use crate::app::Ports;
     use crate::config::Config;
     use crate::local::LogNotifier;
     use crate::local::sqlite::SqliteStore;
     use crate::system::{SystemClock, SystemIds};
+    use crate::telemetry::Telemetry;
 
     const SOON: Duration = Duration::from_millis(50);
     const LATE: Duration = Duration::from_secs(20);
     const BUFFER_BYTES: usize = 1024;
 
     struct Setting {
+        app: App,
         client: WebSocketStream<DuplexStream>,
         served: JoinHandle<()>,
         _phase: watch::Sender<Phase>,
@@ -324,13 +346,40 @@ mod tests {
     async fn open(times: Times, principal: Principal) -> Setting {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path(), Arc::new(SystemClock)).unwrap();
-        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-        let app = App::new(store.clone(), store, Arc::new(LogNotifier), clock, ids, Config::default());
+        let app = App::over(Ports {
+            store: store.clone(),
+            queues: store,
+            notifier: Arc::new(LogNotifier),
+            live: OnceLock::new(),
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+            config: Config::default(),
+            access: Access::required(),
+            in_flight: Arc::default(),
+            telemetry: Telemetry::default(),
+        });
+        let opened = Opened { app: app.for_principal(principal), bearer: None };
         let (ours, theirs) = duplex(BUFFER_BYTES);
         let phase = watch::Sender::new(Phase::Serving);
-        let served = tokio::spawn(serve_within(times, ours, app.for_principal(principal), phase.subscribe()));
-        let client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
-        Setting { client, served, _phase: phase, _folder: folder }
+        let served = tokio::spawn(serve_within(times, ours, opened, phase.subscribe()));
+        let client = WebSocketStream::from_raw_socket(theirs, tungstenite::protocol::Role::Client, None).await;
+        Setting { app, client, served, _phase: phase, _folder: folder }
+    }
+
+    impl Setting {
+        /// A key of this role, and of this customer: its id and its text.
+        async fn key(&self, role: Role, username: &str) -> (String, String) {
+            let username = (role == Role::Customer).then(|| username.try_into().unwrap());
+            let new = NewKey { name: "test".try_into().unwrap(), role, username, expires_at: None };
+            let (key, text) = create_key(&self.app.for_principal(Principal::Operator), new).await.unwrap();
+            (key.id.to_string(), text)
+        }
+
+        async fn ask(&mut self, action: &str, member: &str, value: &str) -> String {
+            let message = serde_json::json!({"action": action, member: value}).to_string();
+            self.client.send(tungstenite::Message::text(message)).await.unwrap();
+            self.hear().await.to_text().unwrap().to_owned()
+        }
     }
 
     fn ping() -> tungstenite::Message {
@@ -381,5 +430,28 @@ mod tests {
         setting.client.send(subscribe).await.unwrap();
         let said = setting.hear().await;
         assert!(said.to_text().unwrap().contains("unauthenticated"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_customer_hears_what_is_their_own_and_nothing_after_their_key_is_revoked() {
+        let mut setting = open(Times { ping: SOON, ..TIMES }, Principal::Anonymous).await;
+        let (id, ann) = setting.key(Role::Customer, "ann").await;
+        let (_, staff) = setting.key(Role::Staff, "").await;
+        assert!(setting.ask("authenticate", "token", "cw_nonsense").await.contains("unauthenticated"));
+        assert_eq!(setting.ask("authenticate", "token", &ann).await, r#"{"type":"authenticated","role":"customer"}"#);
+        assert!(setting.ask("authenticate", "token", &ann).await.contains("authenticated"), "it may be said again");
+        assert!(setting.ask("authenticate", "token", &staff).await.contains("already_authenticated"));
+        for foreign in ["customer:bob", "operators", "purchases", "queue:OrderQueue"] {
+            assert!(setting.ask("subscribe", "topic", foreign).await.contains("forbidden"), "{foreign}");
+        }
+        assert!(setting.ask("subscribe", "topic", "customer:Ann").await.contains("subscribed"));
+        revoke_key(&setting.app.for_principal(Principal::Operator), &id).await.unwrap();
+        let end = loop {
+            match setting.client.next().await.unwrap().unwrap() {
+                tungstenite::Message::Close(end) => break end,
+                _ => setting.client.flush().await.unwrap(),
+            }
+        };
+        assert_eq!(end.unwrap().code, CloseCode::Policy);
     }
 }
