@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::feed::{Hub, Live};
 use crate::metrics::{BUILD_INFO, Host, START_TIME};
-use crate::notifications::Notifier;
+use crate::notifications::{Channels, Notifier};
 use crate::queues::QueueAdmin;
 use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
@@ -47,6 +47,8 @@ pub struct Ports {
     pub notifier: Arc<dyn Notifier>,
     /// Who tells those who listen that there is something new, once somebody was named.
     pub live: OnceLock<Arc<dyn Live>>,
+    /// What carries notifications over the internet.
+    pub channels: Channels,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -89,9 +91,9 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        let (access, live, in_flight, telemetry) =
-            (Access::open(), OnceLock::new(), Arc::default(), Telemetry::default());
-        App::over(Ports { store, queues, notifier, live, clock, ids, config, access, in_flight, telemetry })
+        let (channels, access) = (Channels::default(), Access::open());
+        let (live, in_flight, telemetry) = (OnceLock::new(), Arc::default(), Telemetry::default());
+        App::over(Ports { store, queues, notifier, channels, live, clock, ids, config, access, in_flight, telemetry })
     }
 
     /// The application over all of these ports.

@@ -16,6 +16,8 @@ use cartwright::events::{Envelope, Queue};
 use cartwright::feed::{Hub, HubLimits};
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
+use cartwright::notifications::Channels;
+use cartwright::notifications::email::{Mail, Templates};
 use cartwright::queues::{DeadLetter, DeadLetterId, QueueAdmin};
 use cartwright::rest::Door;
 use cartwright::store::{Batch, Store, Table};
@@ -27,6 +29,7 @@ use serde_json::{Value, json};
 
 use crate::faults::FaultyStore;
 use crate::notifier::TestNotifier;
+use crate::world::TestWorld;
 
 /// How often the credentials of those who listen are looked at.
 const CHECK_PERIOD: Duration = Duration::from_millis(20);
@@ -41,6 +44,8 @@ pub struct TestShop {
     pub faults: Arc<FaultyStore>,
     pub notifier: Arc<TestNotifier>,
     pub hub: Hub,
+    /// What would be called and mailed, if there were receivers.
+    pub world: Arc<TestWorld>,
     door: Door,
     /// Sent with each request that says nothing else of who makes it.
     credential: Mutex<Option<String>>,
@@ -128,10 +133,18 @@ impl TestShop {
     }
 
     pub async fn with_settings(settings: Settings) -> Self {
-        Self::with_access(settings, Access::open()).await
+        Self::with(settings, Config::default(), Access::open()).await
+    }
+
+    pub async fn with_config(config: Config) -> Self {
+        Self::with(Settings::default(), config, Access::open()).await
     }
 
     pub async fn with_access(settings: Settings, access: Access) -> Self {
+        Self::with(settings, Config::default(), access).await
+    }
+
+    async fn with(settings: Settings, config: Config, access: Access) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("data");
         let clock = Arc::new(TestClock::new());
@@ -139,13 +152,16 @@ impl TestShop {
         let faults = Arc::new(FaultyStore::new(store.clone()));
         let notifier = Arc::new(TestNotifier::default());
         let ids = Arc::new(TestIds::default());
+        let world = Arc::new(TestWorld::default());
+        let mail = Mail { mailer: world.clone(), templates: Templates::default() };
         let app = App::over(Ports {
             store: faults.clone(),
             queues: store.clone(),
             notifier: notifier.clone(),
+            channels: Channels { mail: Some(Arc::new(mail)), webhooks: world.clone() },
             clock: clock.clone(),
             ids,
-            config: Config::default(),
+            config,
             access,
             live: OnceLock::new(),
             in_flight: Arc::default(),
@@ -167,6 +183,7 @@ impl TestShop {
             faults,
             notifier,
             hub,
+            world,
             door,
             credential,
             expected_dead,

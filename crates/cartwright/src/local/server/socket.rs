@@ -322,6 +322,7 @@ mod tests {
     use crate::config::Config;
     use crate::local::LogNotifier;
     use crate::local::sqlite::SqliteStore;
+    use crate::notifications::Channels;
     use crate::system::{SystemClock, SystemIds};
     use crate::telemetry::Telemetry;
 
@@ -350,6 +351,7 @@ mod tests {
             store: store.clone(),
             queues: store,
             notifier: Arc::new(LogNotifier),
+            channels: Channels::default(),
             live: OnceLock::new(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
