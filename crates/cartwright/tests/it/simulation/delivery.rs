@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use cartwright::app::{Clock, Ids};
-use cartwright::attempt::{FIRST_PAUSE, MAX_PAUSE, MAX_RECEIVES, attempt, is_dead, pause_after};
+use cartwright::attempt::{attempt, is_dead};
 use cartwright::error::Result;
 use cartwright::events::{Envelope, Queue};
 use cartwright::local::sqlite::Received;
+use cartwright::notifications::on_message_died;
 
 use super::model::Message;
 use super::mutants::{self, Mutant};
@@ -101,14 +102,20 @@ impl World {
         let message = if let InHand::Model(message) = &in_hand { Some(*message) } else { None };
         let task = tokio::spawn(async move {
             let envelope = envelope.map(|envelope| Arc::new(mutants::read(mutant, &shared, envelope)));
-            let outcome = attempt(&shared.app(Some(id)), queue, envelope, TIME_LIMIT).await;
+            let (app, message) = (shared.app(Some(id)), envelope.as_ref().ok().map(Arc::clone));
+            let outcome = attempt(&app, queue, envelope, TIME_LIMIT).await;
             let what = || match &outcome {
                 Ok(()) => "has processed it".to_owned(),
                 Err(error) => format!("could not process it: {error}"),
             };
             // Whether it is noted or not, nobody has it in hand any more.
-            let noted = shared.step(id, Step::Note, what).await == Go::On;
-            note(&shared, in_hand, receives + 1, noted, outcome);
+            let mut noted = shared.step(id, Step::Note, what).await == Go::On;
+            let dead =
+                outcome.as_ref().err().filter(|error| is_dead(error, receives + 1, queue.retries().max_receives()));
+            if let Some(error) = dead.filter(|_| noted) {
+                noted = on_message_died(&app, queue, message.as_deref(), error.code()).await.is_ok();
+            }
+            note(&shared, queue, in_hand, receives + 1, noted, outcome);
             received.lock().unwrap().push((id, Done::Message));
         });
         self.actors.insert(id, Actor { task, message });
@@ -128,11 +135,12 @@ impl World {
 }
 
 /// Notes what became of a message, as the delivery does; or does not, and it is received again.
-fn note(shared: &Shared, in_hand: InHand, receives: u32, noted: bool, outcome: Result<()>) {
+fn note(shared: &Shared, queue: Queue, in_hand: InHand, receives: u32, noted: bool, outcome: Result<()>) {
     let now_ms = shared.now().as_millisecond();
     let random = shared.random();
-    let due_ms = now_ms + i64::try_from(pause_after(receives, FIRST_PAUSE, MAX_PAUSE, random).as_millis()).unwrap();
-    let dead = outcome.as_ref().is_err_and(|error| is_dead(error, receives, MAX_RECEIVES));
+    let pause = queue.retries().pause_after(receives, random);
+    let due_ms = now_ms + i64::try_from(pause.as_millis()).unwrap();
+    let dead = outcome.as_ref().is_err_and(|error| is_dead(error, receives, queue.retries().max_receives()));
     match in_hand {
         InHand::Double => {}
         InHand::Model(id) => {
@@ -160,6 +168,7 @@ fn note(shared: &Shared, in_hand: InHand, receives: u32, noted: bool, outcome: R
             let Some(sqlite) = shared.run().sqlite.clone() else { return };
             now_or_wait(async {
                 match outcome {
+                    Err(_) if !noted => sqlite.retry_message(&received, due_ms).await,
                     // The delivery tries until it is noted.
                     Ok(()) => sqlite.delete_message(&received).await,
                     Err(error) if dead => sqlite.bury_message(&received, error.to_string()).await,
