@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::access::{self, ActionTaken};
 use crate::app::App;
 use crate::basket::{self, CheckoutBasket};
 use crate::catalog::{self, StockLevel, StockMoved, StockRejected, StockReserved};
@@ -129,9 +130,11 @@ events! {
     /// It was applied.
     PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue];
     /// An operator put dead letters back into their queue.
-    DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [];
+    DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [AuditQueue];
     /// An operator removed dead letters for good.
-    DeadLettersDiscarded(DeadLettersTaken) from "cartwright.operations" => [];
+    DeadLettersDiscarded(DeadLettersTaken) from "cartwright.operations" => [AuditQueue];
+    /// Staff or an admin changed something.
+    ActionTaken(ActionTaken) from "cartwright.access" => [AuditQueue];
 }
 
 /// One rule of the bus.
@@ -166,11 +169,13 @@ pub enum Queue {
     PurchaseSummaryQueue,
     /// Notifications: customers and operators are told what happened.
     NotificationQueue,
+    /// Access: what staff and admins did is written down.
+    AuditQueue,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Queue; 9] = [
+    pub const ALL: [Queue; 10] = [
         Queue::OrderQueue,
         Queue::StockQueue,
         Queue::OrderStatusQueue,
@@ -180,6 +185,7 @@ impl Queue {
         Queue::PurchaseQueue,
         Queue::PurchaseSummaryQueue,
         Queue::NotificationQueue,
+        Queue::AuditQueue,
     ];
 
     /// The queue's name.
@@ -194,6 +200,7 @@ impl Queue {
             Queue::PurchaseQueue => "PurchaseQueue",
             Queue::PurchaseSummaryQueue => "PurchaseSummaryQueue",
             Queue::NotificationQueue => "NotificationQueue",
+            Queue::AuditQueue => "AuditQueue",
         }
     }
 
@@ -277,6 +284,10 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         ) => notifications::on_order_moved(app, message, order).await,
         (Queue::NotificationQueue, Event::StockDepleted(level) | Event::StockReplenished(level)) => {
             notifications::on_stock_turned(app, message, level).await
+        }
+        (Queue::AuditQueue, Event::ActionTaken(action)) => access::on_action_taken(app, message, action).await,
+        (Queue::AuditQueue, Event::DeadLettersRedriven(taken) | Event::DeadLettersDiscarded(taken)) => {
+            access::on_dead_letters_taken(app, message, taken).await
         }
         (queue, event) => {
             let message = format!("{} has no consumer for {}.", queue.name(), event.detail_type());

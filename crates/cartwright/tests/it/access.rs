@@ -1,4 +1,7 @@
-//! Access: who may do what on every route there is, and what a credential is good for.
+//! Access: who may do what on every route there is, what a credential is good for, and what is written down of it.
 
+mod audit;
+mod issuer;
 mod keys;
 mod routes;
+mod tokens;
