@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use cartwright::attempt::MAX_RECEIVES;
-use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::access::IssuerSettings;
+use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
 use cartwright::events::Queue;
 use cartwright::store::Table;
 use http::HeaderValue;
@@ -21,6 +21,8 @@ pub struct Settings {
     pub config: Config,
     /// Whether callers must say who they are.
     pub is_access_required: bool,
+    /// Whose tokens are taken, if anybody's.
+    pub issuer: Option<IssuerSettings>,
     /// What to log.
     pub log: Targets,
     /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
@@ -43,10 +45,10 @@ pub enum Role {
     Worker {
         /// The queue.
         queue: Queue,
-        /// Receives after which a message is dead: as often as SQS hands it out.
-        max_receives: u32,
         /// Where it publishes notifications, if that is its work.
         topics: Option<Topics>,
+        /// How it sends e-mail, if that is its work and there is a server.
+        mail: Option<MailServer>,
     },
     /// Puts committed events on the bus.
     Relay {
@@ -64,6 +66,22 @@ pub struct Topics {
     pub customers: String,
     /// What operators are told.
     pub operators: String,
+}
+
+/// The server that e-mail is handed to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MailServer {
+    /// Its URL, which may hold a password.
+    pub url: String,
+    /// The sender.
+    pub from: String,
+}
+
+/// Never shows the password.
+impl fmt::Debug for MailServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailServer").field("from", &self.from).finish_non_exhaustive()
+    }
 }
 
 /// Which part of the API a function is for. It serves all of it, but its role lets it reach the tables of this part only.
@@ -132,6 +150,9 @@ impl Settings {
             config: Config {
                 currency,
                 operation_tables: tables.split(',').map(|name| name.trim().to_owned()).collect(),
+                // Operators are mailed by their topic.
+                email: EmailConfig { customers: find("EMAIL_CUSTOMERS").is_some(), operators: None },
+                webhook_allow_private: false,
             },
             // What nobody has set is closed.
             is_access_required: match find("ACCESS").as_deref() {
@@ -139,6 +160,7 @@ impl Settings {
                 Some("open") => false,
                 Some(other) => return Err(format!("ACCESS is {other:?}: it must be required or open")),
             },
+            issuer: issuer(&find)?,
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
             })?,
@@ -156,6 +178,20 @@ impl Settings {
             },
         })
     }
+}
+
+fn issuer(find: &impl Fn(&str) -> Option<String>) -> Result<Option<IssuerSettings>, String> {
+    let Some(url) = find("OIDC_ISSUER") else { return Ok(None) };
+    let names = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+    let missing = || "OIDC_AUDIENCE is missing: it must be whom the tokens of OIDC_ISSUER are meant for".to_owned();
+    Ok(Some(IssuerSettings {
+        url,
+        audiences: find("OIDC_AUDIENCE").map(names).ok_or_else(missing)?,
+        keys_url: find("OIDC_JWKS_URL"),
+        username_claims: find("OIDC_USERNAME_CLAIM")
+            .map_or_else(|| vec![IssuerSettings::USERNAME_CLAIM.to_owned()], names),
+        roles_claim: find("OIDC_ROLES_CLAIM").unwrap_or_else(|| IssuerSettings::ROLES_CLAIM.to_owned()),
+    }))
 }
 
 fn role(
@@ -180,10 +216,6 @@ fn role(
             let names = Queue::ALL.map(Queue::name).join(", ");
             let name = get("QUEUE", &format!("one of {names}"))?;
             let queue = Queue::named(&name).ok_or_else(|| format!("QUEUE is {name:?}: it must be one of {names}"))?;
-            let receives = find("MAX_RECEIVES").unwrap_or_else(|| MAX_RECEIVES.to_string());
-            let max_receives = receives.parse().ok().filter(|receives| *receives > 0);
-            let max_receives = max_receives
-                .ok_or_else(|| format!("MAX_RECEIVES is {receives:?}: it must be the maxReceiveCount of {name}"))?;
             let topics = (queue == Queue::NotificationQueue).then(|| {
                 let customers = get("CUSTOMER_TOPIC_ARN", "the ARN of the topic for customers")?;
                 Ok::<_, String>(Topics {
@@ -191,7 +223,11 @@ fn role(
                     operators: get("OPERATOR_TOPIC_ARN", "the ARN of the topic for operators")?,
                 })
             });
-            Ok(Role::Worker { queue, max_receives, topics: topics.transpose()? })
+            let mail = find("SMTP_URL").filter(|_| queue == Queue::EmailQueue).map(|url| {
+                let from = get("EMAIL_FROM", "the sender of e-mail")?;
+                Ok::<_, String>(MailServer { url, from })
+            });
+            Ok(Role::Worker { queue, topics: topics.transpose()?, mail: mail.transpose()? })
         }
         "relay" => Ok(Role::Relay { bus: get("EVENT_BUS", "the name of the event bus")? }),
         "dead-letters" => Ok(Role::DeadLetters),

@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use crate::access::{self, ActionTaken};
 use crate::app::App;
+use crate::attempt::RetryPolicy;
 use crate::basket::{self, CheckoutBasket};
-use crate::catalog::{self, StockLevel, StockMoved, StockRejected, StockReserved};
+use crate::catalog::{self, ProductRemoved, StockLevel, StockMoved, StockRejected, StockReserved};
 use crate::customers::CustomerErased;
 use crate::error::{Error, Kind, Result};
-use crate::notifications;
+use crate::notifications::{self, DeliveryDue, EmailDue, WatchersDue};
 use crate::ordering::{self, OrderFact};
 use crate::purchases::{self, PurchaseRequested, PurchaseStored};
 use crate::queues::DeadLettersTaken;
@@ -129,6 +130,14 @@ events! {
     PurchaseRequested(PurchaseRequested) from "cartwright.purchases" => [PurchaseQueue];
     /// It was applied.
     PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue];
+    /// A product left the catalogue.
+    ProductRemoved(ProductRemoved) from "cartwright.catalog" => [NotificationQueue];
+    /// Those who watch a product that is back in stock are to be told.
+    WatchersDue(WatchersDue) from "cartwright.notifications" => [NotificationQueue];
+    /// A notification is to be mailed.
+    EmailDue(EmailDue) from "cartwright.notifications" => [EmailQueue];
+    /// A notification is to be delivered to a webhook.
+    DeliveryDue(DeliveryDue) from "cartwright.notifications" => [WebhookQueue];
     /// An operator put dead letters back into their queue.
     DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [AuditQueue];
     /// An operator removed dead letters for good.
@@ -169,13 +178,17 @@ pub enum Queue {
     PurchaseSummaryQueue,
     /// Notifications: customers and operators are told what happened.
     NotificationQueue,
+    /// Notifications: e-mails are handed to their server.
+    EmailQueue,
+    /// Notifications: webhooks are called.
+    WebhookQueue,
     /// Access: what staff and admins did is written down.
     AuditQueue,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Queue; 10] = [
+    pub const ALL: [Queue; 12] = [
         Queue::OrderQueue,
         Queue::StockQueue,
         Queue::OrderStatusQueue,
@@ -185,6 +198,8 @@ impl Queue {
         Queue::PurchaseQueue,
         Queue::PurchaseSummaryQueue,
         Queue::NotificationQueue,
+        Queue::EmailQueue,
+        Queue::WebhookQueue,
         Queue::AuditQueue,
     ];
 
@@ -200,7 +215,27 @@ impl Queue {
             Queue::PurchaseQueue => "PurchaseQueue",
             Queue::PurchaseSummaryQueue => "PurchaseSummaryQueue",
             Queue::NotificationQueue => "NotificationQueue",
+            Queue::EmailQueue => "EmailQueue",
+            Queue::WebhookQueue => "WebhookQueue",
             Queue::AuditQueue => "AuditQueue",
+        }
+    }
+
+    /// How often its messages are received, and how long they wait in between: the same wherever they are delivered.
+    pub const fn retries(self) -> RetryPolicy {
+        match self {
+            Queue::EmailQueue => RetryPolicy::MAIL,
+            Queue::WebhookQueue => RetryPolicy::WEBHOOKS,
+            Queue::OrderQueue
+            | Queue::StockQueue
+            | Queue::OrderStatusQueue
+            | Queue::StockLedgerQueue
+            | Queue::OrderErasureQueue
+            | Queue::BasketErasureQueue
+            | Queue::PurchaseQueue
+            | Queue::PurchaseSummaryQueue
+            | Queue::NotificationQueue
+            | Queue::AuditQueue => RetryPolicy::INSIDE,
         }
     }
 
@@ -285,6 +320,12 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         (Queue::NotificationQueue, Event::StockDepleted(level) | Event::StockReplenished(level)) => {
             notifications::on_stock_turned(app, message, level).await
         }
+        (Queue::NotificationQueue, Event::WatchersDue(due)) => notifications::on_watchers_due(app, message, due).await,
+        (Queue::NotificationQueue, Event::ProductRemoved(removed)) => {
+            notifications::on_product_removed(app, removed).await
+        }
+        (Queue::EmailQueue, Event::EmailDue(due)) => notifications::on_email_due(app, due).await,
+        (Queue::WebhookQueue, Event::DeliveryDue(due)) => notifications::on_delivery_due(app, due).await,
         (Queue::AuditQueue, Event::ActionTaken(action)) => access::on_action_taken(app, message, action).await,
         (Queue::AuditQueue, Event::DeadLettersRedriven(taken) | Event::DeadLettersDiscarded(taken)) => {
             access::on_dead_letters_taken(app, message, taken).await

@@ -12,7 +12,7 @@ use std::time::Duration;
 use cartwright::access::Access;
 use cartwright::access::ops::has_keys;
 use cartwright::app::{App, Ports};
-use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
 use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
@@ -20,8 +20,11 @@ use cartwright::local::export::{self, Export};
 use cartwright::local::import::{self, Import};
 use cartwright::local::keys::{self, Keys};
 use cartwright::local::server::{LimitOptions, Redirect, TlsOptions};
+use cartwright::local::smtp::MailOptions;
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
 use cartwright::local::{AccessOptions, DEMO_PRODUCTS, LogNotifier, seed, server};
+use cartwright::notifications::Channels;
+use cartwright::notifications::email::Mail;
 use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::telemetry::Telemetry;
@@ -72,6 +75,11 @@ enum Command {
         tls: Box<TlsOptions>,
         #[command(flatten)]
         limits: Box<LimitOptions>,
+        #[command(flatten)]
+        mail: Box<MailOptions>,
+        /// Deliver webhooks also to private, loopback and link-local addresses, and over http. Only where nobody but you can add webhooks.
+        #[arg(long, env = "CARTWRIGHT_WEBHOOK_ALLOW_PRIVATE")]
+        webhook_allow_private: bool,
     },
     /// Put two hundred demo products into the catalogue, those that are not there. Not while the server runs.
     Seed {
@@ -115,8 +123,9 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { shop, listen, demo, access, tls, limits } => {
-            serve(shop, listen, demo, &access, &tls, &limits).await
+        Command::Serve { shop, listen, demo, access, tls, limits, mail, webhook_allow_private } => {
+            let outside = Outside { mail: *mail, webhook_allow_private };
+            serve(shop, listen, demo, &access, &tls, &limits, &outside).await
         }
         Command::Seed { shop } => seed_only(shop).await,
         Command::Keys(command) => keys::run(command).await,
@@ -137,6 +146,13 @@ async fn main() -> ExitCode {
     }
 }
 
+/// How notifications leave the machine.
+#[derive(Default)]
+struct Outside {
+    mail: MailOptions,
+    webhook_allow_private: bool,
+}
+
 /// The shop's store, and what it says to the log.
 fn open_store(shop: &Shop) -> Result<Arc<SqliteStore>, AnyError> {
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -145,14 +161,27 @@ fn open_store(shop: &Shop) -> Result<Arc<SqliteStore>, AnyError> {
 }
 
 /// The shop's application over its store.
-async fn application(shop: &Shop, store: &Arc<SqliteStore>, access: Access) -> Result<App, AnyError> {
+async fn application(
+    shop: &Shop,
+    store: &Arc<SqliteStore>,
+    access: Access,
+    outside: (Option<Arc<Mail>>, EmailConfig, bool),
+) -> Result<App, AnyError> {
+    let (mail, email, webhook_allow_private) = outside;
+    let config = Config {
+        currency: shop.currency,
+        operation_tables: shop.operation_tables.clone(),
+        email,
+        webhook_allow_private,
+    };
     let app = App::over(Ports {
         store: store.clone(),
         queues: store.clone(),
         notifier: Arc::new(LogNotifier),
+        channels: Channels { mail, ..Channels::default() },
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
-        config: Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() },
+        config,
         access,
         in_flight: Arc::default(),
         telemetry: Telemetry::default(),
@@ -169,15 +198,19 @@ async fn serve(
     access: &AccessOptions,
     tls: &TlsOptions,
     limits: &LimitOptions,
+    outside: &Outside,
 ) -> Result<(), AnyError> {
     let encryption = tls.load(&shop.data)?;
+    let (mail, email) = outside.mail.load()?;
     if !shop.data.join(FILE_NAME).is_file() {
         // A start that is refused makes no folder.
         access.decide(false, listen)?;
     }
     let store = open_store(&shop)?;
+    let cors = access.cors();
     let (access, who_may) = access.decide(has_keys(&*store).await?, listen)?;
-    let app = application(&shop, &store, access).await?;
+    let outside = (mail, email, outside.webhook_allow_private);
+    let app = application(&shop, &store, access, outside).await?;
     let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
     settings.tls = encryption;
     if demo {
@@ -197,6 +230,11 @@ async fn serve(
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
     let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(listen)));
+    let door = door.shared_with(cors);
+    // A proxy in front has names of its own, and where there is TLS the certificate has them.
+    let is_behind_a_name = settings.tls.is_some() || !settings.trusted_proxies.is_empty();
+    let is_local_only = !app.access.is_required() && !is_behind_a_name;
+    let door = if is_local_only { door.local_only() } else { door };
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let data = std::path::absolute(&shop.data)?.join(FILE_NAME);
     say!("Cartwright {} is ready.", env!("CARGO_PKG_VERSION"));
@@ -235,7 +273,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, AnyError> {
 
 async fn seed_only(shop: Shop) -> Result<(), AnyError> {
     let store = open_store(&shop)?;
-    let app = application(&shop, &store, Access::open()).await?;
+    let app = application(&shop, &store, Access::open(), (None, EmailConfig::default(), false)).await?;
     let added = seed_with_progress(&app).await?;
     // The events of the new stock wait in the queues; the next start delivers them.
     store.close().await;

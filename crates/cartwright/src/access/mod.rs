@@ -47,6 +47,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role called so.
+    pub fn named(name: &str) -> Option<Role> {
+        [Role::Customer, Role::Staff, Role::Admin].into_iter().find(|role| role.name() == name)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

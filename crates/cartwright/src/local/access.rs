@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use http::{HeaderValue, Uri};
 
 use crate::access::{Access, Issuer, IssuerSettings};
 use crate::outbound::Outbound;
+use crate::rest::Cors;
 
 /// Who may do what, on the command line.
 #[derive(Debug, Clone, Args)]
@@ -15,6 +17,9 @@ pub struct AccessOptions {
     /// Whether callers must say who they are. [default: required if the shop has an API key or --oidc-issuer is given]
     #[arg(long, env = "CARTWRIGHT_ACCESS", value_name = "MODE")]
     access: Option<Mode>,
+    /// Origins whose pages may call the API from a browser, such as https://shop.example.com, separated by commas. [default: none]
+    #[arg(long, env = "CARTWRIGHT_CORS_ORIGIN", value_name = "ORIGINS", value_delimiter = ',', value_parser = origin)]
+    cors_origin: Vec<HeaderValue>,
     /// Take tokens of this OpenID Connect issuer: its URL, to the letter as in its tokens.
     #[arg(long, env = "CARTWRIGHT_OIDC_ISSUER", value_name = "URL", requires = "oidc_audience")]
     oidc_issuer: Option<String>,
@@ -49,7 +54,20 @@ enum Mode {
     Open,
 }
 
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let wrong = || "not an origin such as https://shop.example.com".to_owned();
+    let uri: Uri = text.parse().map_err(|_| wrong())?;
+    let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(wrong)?;
+    let is_origin = matches!(scheme, "http" | "https") && text == format!("{scheme}://{authority}");
+    if is_origin { HeaderValue::from_str(text).map_err(|_| wrong()) } else { Err(wrong()) }
+}
+
 impl AccessOptions {
+    /// The origins whose pages may call the API.
+    pub fn cors(&self) -> Cors {
+        Cors::new(self.cors_origin.iter().cloned())
+    }
+
     /// Access control of a server on `listen`, for a shop that has API keys or none, and what is said of it at the start.
     ///
     /// # Errors

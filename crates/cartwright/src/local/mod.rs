@@ -15,6 +15,7 @@ mod restore;
 mod seed;
 pub mod server;
 mod shop;
+pub mod smtp;
 pub mod sqlite;
 mod unread;
 
