@@ -1,5 +1,6 @@
 //! What browsers are told, and kept from: pages of other origins, frames, guesses about content, copies in caches.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -104,14 +105,16 @@ pub(super) fn must_be_local(request: &Request<Body>, cors: &Cors) -> Result<()> 
     Ok(())
 }
 
-/// Whether a host, with or without its port, is a name of this machine that nobody else gives out.
+/// Whether a host, with or without its port, is a name that nobody out there gives out: an address of this machine, localhost, or a name
+/// of one word, which no public directory has.
 fn is_local(authority: &str) -> bool {
     let Ok(uri) = authority.parse::<Uri>() else { return false };
     let Some(host) = uri.host() else { return false };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = bare.parse().is_ok_and(|address: std::net::IpAddr| address.to_canonical().is_loopback());
-    let name = bare.to_ascii_lowercase();
-    is_loopback || name == "localhost" || name.ends_with(".localhost")
+    match bare.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => !bare.contains('.') || bare.to_ascii_lowercase().ends_with(".localhost"),
+    }
 }
 
 #[cfg(test)]
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn names_that_others_give_out_are_not_local() {
         for local in
-            ["localhost", "LOCALHOST:8080", "shop.localhost:1", "127.0.0.1:80", "127.9.9.9", "[::1]:8080", "[::1]"]
+            ["localhost", "LOCALHOST:8080", "shop.localhost:1", "127.0.0.1:80", "127.9.9.9", "[::1]:8080", "shop"]
         {
             assert!(is_local(local), "{local}");
         }
