@@ -51,7 +51,8 @@ async fn a_watcher_is_told_once_for_each_time_they_ask() {
     let first = told(&shop, "ann").await;
     assert_eq!(first.len(), 1);
     assert_eq!(first[0]["text"], format!("Phöne is back in stock.\nProduct {phone}"));
-    let facts = json!({"about": "backInStock", "productId": phone, "productName": "Phöne", "userName": "ann"});
+    let facts =
+        json!({"about": "product", "productId": phone, "productName": "Phöne", "available": 1, "userName": "ann"});
     assert_eq!(first[0]["facts"], facts);
     assert_eq!(waiting(&shop, &phone).await, Vec::<String>::new());
     assert_eq!(shop.get(&path).await.code(), "watch_not_found");

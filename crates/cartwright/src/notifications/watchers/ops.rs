@@ -138,7 +138,7 @@ pub(in super::super) async fn tell_some(app: &App, message: &Envelope, product: 
 /// forgotten.
 async fn tell(app: &App, message: &Envelope, watch: &Watch, now: &Availability) -> Result<()> {
     // An event that is older than the watch must not count as older than its customer.
-    let mut notification = of_back_in_stock(watch, now.name.clone(), message.time.max(watch.since));
+    let mut notification = of_back_in_stock(watch, now, message.time.max(watch.since));
     notification.correlation_id.clone_from(&message.correlation_id);
     app.notifier.notify(&notification).await?;
     transact(app, &Once::unkeyed(), Table::Notifications, || async {

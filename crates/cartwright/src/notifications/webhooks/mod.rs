@@ -186,7 +186,7 @@ impl Listeners {
         let is_of_webhooks = match &notification.facts {
             Facts::Webhook { .. } => true,
             Facts::Queue { queue, .. } => queue == "WebhookQueue",
-            Facts::Order { .. } | Facts::Product { .. } | Facts::BackInStock { .. } => false,
+            Facts::Order { .. } | Facts::Product { .. } => false,
         };
         let wants = |listener: &Listener| {
             listener.is_active && (listener.events.is_empty() || listener.events.contains(&notification.event))
