@@ -252,7 +252,7 @@ impl Home<'_> {
         for (path, key, expected) in closed
             .into_iter()
             .flat_map(|path| [(path, None, 401), (path, Some(forged.as_str()), 401)])
-            .chain([("/v1/products", None, 200), ("/health", None, 200), ("/v1/products", Some(&forged), 401)])
+            .chain([("/v1/products", None, 200), ("/health", None, 200), ("/v1/products", Some(forged.as_str()), 401)])
         {
             let found = status(path, key)?;
             if found != expected {

@@ -131,7 +131,7 @@ fn accept_new() -> Outcome {
     run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
     let folder = root().join("target/accept-data");
     let _ = std::fs::remove_dir_all(&folder);
-    with_server(&folder, |url| accept(&[url.clone()]).and_then(|()| accept(&[url])))?;
+    with_server(&folder, |url| accept(std::slice::from_ref(&url)).and_then(|()| accept(&[url])))?;
     let mut keys = Command::new(root().join("target/debug/cartwright"));
     keys.args(["keys", "create", "--name", "acceptance", "--role", "admin", "--data"]).arg(&folder);
     let made = keys.output().map_err(|error| format!("cannot make a key: {error}"))?;
