@@ -37,7 +37,7 @@ pub struct Actor {
 }
 
 /// An event: staff or an admin changed something.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActionTaken {
     /// Who, and what they asked for.
@@ -45,9 +45,11 @@ pub struct ActionTaken {
     pub by: Actor,
     /// What was there before: documents by their keys, or names of fields.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
     pub before: Map<String, Value>,
     /// What is there now.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
     pub after: Map<String, Value>,
 }
 
