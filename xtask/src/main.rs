@@ -30,7 +30,7 @@ Tasks:
   doc           The documentation builds without a warning
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
-                against a new one, twice
+                against a new one, twice, whose log is then searched for what was sent of people
   bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
@@ -121,15 +121,17 @@ fn deny() -> Outcome {
 }
 
 /// Starts a server of this build on a free port, with an empty folder, and asks it everything twice: the second time it
-/// holds data already.
+/// holds data already. It logs all it can, and what was sent of people must not be in its log.
 fn accept_new() -> Outcome {
     run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
-    let folder = root().join("target/accept-data");
+    let (folder, log) = (root().join("target/accept-data"), root().join("target/accept.log"));
     let _ = std::fs::remove_dir_all(&folder);
+    let stderr = std::fs::File::create(&log).map_err(|error| format!("cannot write {}: {error}", log.display()))?;
     let mut server = Command::new(root().join("target/debug/cartwright"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--log", "cartwright=trace", "--log-format", "json", "--data"])
         .arg(&folder)
         .stdout(Stdio::piped())
+        .stderr(stderr)
         .spawn()
         .map_err(|error| format!("cannot start the server: {error}"))?;
     let lines = BufReader::new(server.stdout.take().ok_or("the server has no output")?).lines();
@@ -137,11 +139,38 @@ fn accept_new() -> Outcome {
         .map_while(Result::ok)
         .find_map(|line| line.split_once("listening on").map(|(_, url)| url.trim().to_owned()));
     let outcome = match url {
-        Some(url) => accept(std::slice::from_ref(&url)).and_then(|()| accept(&[url])),
+        Some(url) => (0..2).try_for_each(|time| accept_and_note(&url, &sent_file(time))),
         None => Err("the server did not say where it listens".to_owned()),
     };
     let stopped = server.kill().and_then(|()| server.wait());
-    outcome.and(stopped.map(drop).map_err(|error| format!("cannot stop the server: {error}")))
+    outcome.and(stopped.map(drop).map_err(|error| format!("cannot stop the server: {error}")))?;
+    (0..2).try_for_each(|time| nothing_is_in_the_log(&log, &sent_file(time)))
+}
+
+fn sent_file(time: usize) -> PathBuf {
+    root().join(format!("target/accept-sent-{time}.txt"))
+}
+
+fn accept_and_note(url: &str, sent: &Path) -> Outcome {
+    accept(&[url.to_owned(), "--sent".to_owned(), sent.display().to_string()])
+}
+
+/// Looks for everything that `sent` lists in the log, which must have lines enough that it could be there.
+fn nothing_is_in_the_log(log: &Path, sent: &Path) -> Outcome {
+    let read =
+        |file: &Path| std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()));
+    let (text, sent) = (read(log)?, read(sent)?);
+    let (lines, values) = (text.lines().count(), sent.lines().count());
+    if lines < 500 || values < 100 {
+        return Err(format!("{lines} lines of log and {values} texts that were sent: too few to tell anything"));
+    }
+    for value in sent.lines() {
+        if let Some(line) = text.lines().find(|line| line.contains(value)) {
+            return Err(format!("the log tells {value:?}, which was sent of a person: {line}"));
+        }
+    }
+    println!("{lines} lines of log tell none of {values} texts that were sent of people");
+    Ok(())
 }
 
 fn accept(arguments: &[String]) -> Outcome {

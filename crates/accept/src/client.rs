@@ -9,6 +9,8 @@ use serde_json::Value;
 use ureq::http::{HeaderMap, Request, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 
+use crate::sent::Sent;
+
 /// Longest wait for an answer: a server gives a request up after 30 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
 /// Longest life of an idle connection: servers close theirs after ten seconds or more.
@@ -23,6 +25,8 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
     api_key: Option<String>,
+    /// What was sent of people.
+    pub(crate) sent: Sent,
 }
 
 /// An answer.
@@ -64,7 +68,7 @@ impl Client {
             .max_idle_connections(MAX_IDLE_CONNECTIONS)
             .max_idle_connections_per_host(MAX_IDLE_CONNECTIONS)
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
-        Client { agent: config.build().new_agent(), base: base.to_owned(), api_key }
+        Client { agent: config.build().new_agent(), base: base.to_owned(), api_key, sent: Sent::default() }
     }
 
     /// Sends one request. `path` is an absolute path without the prefix of the base URL, as the server itself writes them.
@@ -78,6 +82,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Result<Answer, String> {
+        self.sent.note(path, headers, body);
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers.iter().copied().chain(self.api_key.as_deref().map(|key| ("x-api-key", key))) {
             request = request.header(name, value);

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use axum::Router;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -146,6 +147,17 @@ pub fn door(app: &App) -> Door {
         table().into_iter().map(|(_, path)| path).chain(plain.iter().map(|(path, _)| *path)).collect();
     let router = plain.into_iter().fold(router, |router, (path, route)| router.route(path, route));
     Door::new(router.with_state(app.clone()), app).watching(app, patterns)
+}
+
+/// What those need who watch the process, and nothing else: for an address that only they reach.
+pub fn metrics_door(app: &App) -> Door {
+    let paths = ["/health", "/health/live", "/health/ready", "/metrics"];
+    let router = Router::new()
+        .route(paths[0], get(probes::health))
+        .route(paths[1], get(probes::live))
+        .route(paths[2], get(probes::ready))
+        .route(paths[3], get(probes::metrics));
+    Door::new(router.with_state(app.clone()), app).watching(app, paths)
 }
 
 /// A file of the docs page, from inside the binary.

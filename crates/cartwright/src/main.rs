@@ -18,17 +18,16 @@ use cartwright::local::export::{self, Export};
 use cartwright::local::import::{self, Import};
 use cartwright::local::server::{LimitOptions, Redirect, TlsOptions};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
+use cartwright::local::telemetry::{LogFormat, TelemetryOptions};
 use cartwright::local::{DEMO_PRODUCTS, LogNotifier, seed, server};
 use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
-use cartwright::{api, catalog};
+use cartwright::{api, catalog, logs};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use iso_currency::Currency;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// A commerce back end in one binary: catalogue and stock, baskets, checkout, orders.
 #[derive(Parser)]
@@ -66,6 +65,8 @@ enum Command {
         tls: Box<TlsOptions>,
         #[command(flatten)]
         limits: Box<LimitOptions>,
+        #[command(flatten)]
+        telemetry: Box<TelemetryOptions>,
     },
     /// Put two hundred demo products into the catalogue, those that are not there. Not while the server runs.
     Seed {
@@ -92,6 +93,9 @@ struct Shop {
     /// What to log on standard error: error, warn, info, debug or trace; also by module, as in info,cartwright::local=debug.
     #[arg(long, env = "CARTWRIGHT_LOG", default_value = "warn", value_name = "LEVELS")]
     log: Targets,
+    /// Form of the log: text for people, json (one object a line) for programs.
+    #[arg(long, env = "CARTWRIGHT_LOG_FORMAT", default_value = "text", value_name = "FORMAT", value_enum)]
+    log_format: LogFormat,
 }
 
 fn currency(code: &str) -> Result<Currency, String> {
@@ -108,7 +112,9 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { shop, listen, demo, tls, limits } => serve(shop, listen, demo, &tls, &limits).await,
+        Command::Serve { shop, listen, demo, tls, limits, telemetry } => {
+            serve(shop, listen, demo, &tls, &limits, &telemetry).await
+        }
         Command::Seed { shop } => seed_only(shop).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Export(command) => export::run(command),
@@ -129,9 +135,8 @@ async fn main() -> ExitCode {
 
 /// The shop's application over its store.
 async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(format).with(shop.log.clone()).init();
     let clock = Arc::new(SystemClock);
+    logs::start(shop.log_format.into(), shop.log.clone(), clock.clone());
     let store = SqliteStore::open(&shop.data, clock.clone())?;
     let config = Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() };
     let app = App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), config);
@@ -146,6 +151,7 @@ async fn serve(
     demo: bool,
     tls: &TlsOptions,
     limits: &LimitOptions,
+    telemetry: &TelemetryOptions,
 ) -> Result<(), AnyError> {
     if !listen.ip().is_loopback() {
         let message = format!(
@@ -173,6 +179,8 @@ async fn serve(
         Some((from, to)) => Some(Redirect::bind(from, to).map_err(cannot_listen(from, "--redirect-listen"))?),
         None => None,
     };
+    let asked = telemetry.metrics_listen().unwrap_or(listen);
+    let telemetry = telemetry.start(&app).map_err(cannot_listen(asked, "--metrics-listen"))?;
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
     let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(listen)));
@@ -186,6 +194,9 @@ async fn serve(
     if let Some(redirect) = &redirect {
         say!("  redirecting   http://{}", redirect.address()?);
     }
+    if let Some(metrics) = telemetry.metrics_address() {
+        say!("  metrics       http://{metrics}/metrics");
+    }
     say!("  data in       {}", data.display());
     say!("  access        open to this machine only: no access control is configured");
     say!("  try next      curl '{scheme}://{address}/v1/products?limit=3'");
@@ -193,6 +204,7 @@ async fn serve(
     server::serve(listener, redirect, door, settings, stop).await;
     say!("Stopping: finishing what is under way.");
     delivery.stop(server::DRAIN_TIMEOUT).await;
+    telemetry.stop().await;
     store.close().await;
     Ok(())
 }

@@ -9,11 +9,13 @@ pub mod export;
 pub mod files;
 pub mod import;
 mod notifier;
+pub mod otlp;
 mod restore;
 mod seed;
 pub mod server;
 mod shop;
 pub mod sqlite;
+pub mod telemetry;
 mod unread;
 
 pub use notifier::LogNotifier;

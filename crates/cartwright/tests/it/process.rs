@@ -16,5 +16,6 @@ mod outbound;
 mod overload;
 mod roles;
 mod startup;
+mod telemetry;
 mod tls;
 mod transfer;
