@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use aws_types::SdkConfig;
-use cartwright::app::{App, Clock, Ids};
+use cartwright::access::Access;
+use cartwright::app::{App, Clock, Ids, Ports};
 use cartwright::local::LogNotifier;
 use cartwright::notifications::Notifier;
 use cartwright::store::Store;
 use cartwright::system::{SystemClock, SystemIds};
+use cartwright::telemetry::Telemetry;
 
 use crate::dynamodb::{DynamoStore, retry};
 use crate::queues::AwsQueues;
@@ -21,7 +23,17 @@ pub fn open(settings: &Settings, config: &SdkConfig) -> App {
     let store: Arc<dyn Store> = Arc::new(open_store(settings, config, Arc::clone(&ids), Arc::clone(&clock)));
     let queues = Queues::new(aws_sdk_sqs::Client::new(config), settings.prefix.clone());
     let queues = AwsQueues::new(Arc::clone(&store), Arc::clone(&ids), queues);
-    App::new(store, Arc::new(queues), notifier(settings, config), clock, ids, settings.config.clone())
+    App::over(Ports {
+        store,
+        queues: Arc::new(queues),
+        notifier: notifier(settings, config),
+        clock,
+        ids,
+        config: settings.config.clone(),
+        access: if settings.is_access_required { Access::required() } else { Access::open() },
+        in_flight: Arc::default(),
+        telemetry: Telemetry::default(),
+    })
 }
 
 /// Only the worker of the notifications has topics, and only it notifies.

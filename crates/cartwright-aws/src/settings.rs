@@ -19,6 +19,8 @@ pub struct Settings {
     pub prefix: String,
     /// Settings of the shop.
     pub config: Config,
+    /// Whether callers must say who they are.
+    pub is_access_required: bool,
     /// What to log.
     pub log: Targets,
     /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
@@ -83,6 +85,8 @@ pub enum Service {
     Queues,
     /// The operators' inbox, webhooks and their deliveries.
     Notifications,
+    /// Who asks, and API keys.
+    Access,
     /// What needs no table: health, description, documentation, unknown paths.
     Site,
 }
@@ -130,6 +134,12 @@ impl Settings {
             config: Config {
                 currency,
                 operation_tables: tables.split(',').map(|name| name.trim().to_owned()).collect(),
+            },
+            // What nobody has set is closed.
+            is_access_required: match find("ACCESS").as_deref() {
+                None | Some("required") => true,
+                Some("open") => false,
+                Some(other) => return Err(format!("ACCESS is {other:?}: it must be required or open")),
             },
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
@@ -216,7 +226,7 @@ impl Role {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 8] = [
+    pub const ALL: [Service; 9] = [
         Service::Catalog,
         Service::Basket,
         Service::Ordering,
@@ -224,6 +234,7 @@ impl Service {
         Service::Operations,
         Service::Queues,
         Service::Notifications,
+        Service::Access,
         Service::Site,
     ];
 
@@ -237,6 +248,7 @@ impl Service {
             Service::Operations => "operations",
             Service::Queues => "queues",
             Service::Notifications => "notifications",
+            Service::Access => "access",
             Service::Site => "site",
         }
     }
@@ -250,6 +262,7 @@ impl Service {
             Service::Purchases => Some(Table::Purchases),
             Service::Operations | Service::Queues => Some(Table::Operations),
             Service::Notifications => Some(Table::Notifications),
+            Service::Access => Some(Table::Access),
             Service::Site => None,
         }
     }

@@ -5,9 +5,10 @@ use std::sync::{Arc, LazyLock};
 use axum::Router;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
+
+use utoipa::openapi::OpenApi;
 
 use crate::access::Requires;
 use crate::app::App;
@@ -17,7 +18,8 @@ use crate::{basket, catalog, customers, notifications, operations, ordering, pro
 
 #[rustfmt::skip]
 fn routes() -> Routes {
-    use Requires::{Anyone, Customer, Staff};
+    use Requires::{Admin, Anyone, Customer, Staff};
+    use crate::access::http as access;
     use basket::http as baskets;
     use catalog::http as products;
     use customers::http as people;
@@ -86,6 +88,12 @@ fn routes() -> Routes {
         .get   ("/v1/purchases/{id}",                  Staff,    purchases::http::get_purchase,        "Get a purchase and how far it has come")
         .put   ("/v1/purchases/{id}",                  Staff,    purchases::http::replace_purchase,    "Replace a purchase")
         .delete("/v1/purchases/{id}",                  Staff,    purchases::http::delete_purchase,     "Delete a purchase")
+        .section("Access")
+        .get   ("/v1/me",                              Anyone,   access::get_me,           "Tell who makes the request")
+        .get   ("/v1/api-keys",                        Admin,    access::list_keys,        "List API keys, oldest first")
+        .post  ("/v1/api-keys",                        Admin,    access::create_key,       "Create an API key; its secret is told once")
+        .get   ("/v1/api-keys/{keyId}",                Admin,    access::get_key,          "Get an API key, without its secret")
+        .delete("/v1/api-keys/{keyId}",                Admin,    access::revoke_key,       "Revoke an API key, at once")
         .section("Classic shop")
         .get   ("/product",                            Anyone,   catalog::classic::list_products,        "List products")
         .post  ("/product",                            Staff,    catalog::classic::create_product,       "Create a product")
@@ -121,32 +129,46 @@ fn routes() -> Routes {
         .delete("/product-purchase/{id}",              Staff,    purchases::classic::delete_purchase,    "Delete a purchase")
 }
 
+/// What stands beside the API. The description and the page that shows it are the same for every shop, and in this repository;
+/// whether the server is ready tells nothing of it. How much is sold is no one's business: metrics are for staff.
+fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static) -> Routes {
+    use Requires::{Anyone, Staff};
+    // Made when it is first asked for: most Lambda functions never are.
+    let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
+    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
+    let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
+    let docs = async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"));
+    routes
+        .beside(Method::GET, "/health", Anyone, probes::health)
+        .beside(Method::GET, "/health/live", Anyone, probes::live)
+        .beside(Method::GET, "/health/ready", Anyone, probes::ready)
+        .beside(Method::GET, "/metrics", Staff, probes::metrics)
+        .beside(Method::GET, "/openapi.json", Anyone, openapi)
+        .beside(Method::GET, "/", Anyone, async || (StatusCode::FOUND, [(LOCATION, "/docs")]))
+        .beside(Method::POST, "/", Staff, put_events)
+        .beside(Method::GET, "/docs", Anyone, docs)
+        .beside(Method::GET, "/docs/{*file}", Anyone, async move |Path(file): Path<String>| docs_file(&file, config))
+}
+
 /// Method and path of every route of the API, in the order of the list above.
 pub fn table() -> Vec<(Method, &'static str)> {
     routes().table()
 }
 
+/// Method, path and requirement of every route there is, those beside the API last.
+pub fn requirements() -> Vec<(&'static str, &'static str, Requires)> {
+    let routes = routes();
+    let document = routes.document();
+    beside(routes, document).requirements()
+}
+
 /// The API behind its door, with its description and the page that shows it.
 pub fn door(app: &App) -> Door {
-    let (router, document) = routes().build();
-    // Made when it is first asked for: most Lambda functions never are.
-    let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
-    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
-    let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
-    let plain: [(&'static str, MethodRouter<App>); 8] = [
-        ("/health", get(probes::health)),
-        ("/health/live", get(probes::live)),
-        ("/health/ready", get(probes::ready)),
-        ("/metrics", get(probes::metrics)),
-        ("/openapi.json", get(openapi)),
-        ("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])).post(put_events)),
-        ("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html")))),
-        ("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config))),
-    ];
-    let patterns: Vec<&'static str> =
-        table().into_iter().map(|(_, path)| path).chain(plain.iter().map(|(path, _)| *path)).collect();
-    let router = plain.into_iter().fold(router, |router, (path, route)| router.route(path, route));
-    Door::new(router.with_state(app.clone()), app).watching(app, patterns)
+    let routes = routes();
+    let document = routes.document();
+    let routes = beside(routes, document);
+    let patterns: Vec<&'static str> = routes.patterns();
+    Door::new(routes.build().with_state(app.clone()), app).watching(app, patterns)
 }
 
 /// What those need who watch the process, and nothing else: for an address that only they reach.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::access::Principal;
+use crate::access::{Access, Allowed, Principal};
 use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::metrics::{BUILD_INFO, Host, START_TIME};
@@ -50,6 +50,8 @@ pub struct Ports {
     pub ids: Arc<dyn Ids>,
     /// Settings.
     pub config: Config,
+    /// How the shop tells who asks.
+    pub access: Access,
     /// Requests with an `Idempotency-Key` that are being carried out in this process.
     pub in_flight: Arc<InFlight>,
     /// The instruments of this process.
@@ -74,7 +76,7 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// The application over these ports, and none of the others.
+    /// The application over these ports, and none of the others; open to whoever reaches it.
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
@@ -83,8 +85,8 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        let (in_flight, telemetry) = (Arc::default(), Telemetry::default());
-        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight, telemetry })
+        let (access, in_flight, telemetry) = (Access::open(), Arc::default(), Telemetry::default());
+        App::over(Ports { store, queues, notifier, clock, ids, config, access, in_flight, telemetry })
     }
 
     /// The application over all of these ports.
@@ -121,6 +123,11 @@ impl App {
     /// Who makes the request that this works for. A message is handled in the name of the shop itself.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The application as seen by a request that the guard of its route has let pass.
+    pub(crate) fn for_allowed(&self, allowed: &Allowed) -> App {
+        App { principal: Arc::clone(&allowed.principal), ..self.clone() }
     }
 
     /// The application as seen by a request that `principal` makes.

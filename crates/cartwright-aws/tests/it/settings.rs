@@ -33,6 +33,9 @@ fn every_role_has_what_it_needs_and_defaults_for_the_rest() {
         ("USD", &["lambda-apigateway".to_owned()][..])
     );
     assert_eq!(settings.aws.endpoint_url, None, "an empty variable is none");
+    assert!(settings.is_access_required, "what nobody has set is closed");
+    assert!(!read(&[("ACCESS", "open")]).unwrap().is_access_required);
+    assert!(read(&[("ACCESS", "opne")]).unwrap_err().contains("required or open"));
     let role = |changes: &[(&str, &str)]| read(changes).unwrap().role;
     assert_eq!(
         role(&[("ROLE", "worker"), ("QUEUE", "StockQueue")]),
@@ -65,7 +68,7 @@ fn what_is_missing_or_wrong_is_named() {
         (&[("ROLE", "chef")], "ROLE is \"chef\""),
         (
             &[("SERVICE", "")],
-            "SERVICE is missing: it must be one of catalog, basket, ordering, purchases, operations, queues, notifications, site",
+            "SERVICE is missing: it must be one of catalog, basket, ordering, purchases, operations, queues, notifications, access, site",
         ),
         (&[("SERVICE", "x")], "SERVICE is \"x\""),
         (&[("CORS_ORIGIN", "a\nb")], "CORS_ORIGIN is \"a\\nb\""),

@@ -129,6 +129,7 @@ fn function_for(method: &Method, path: &str) -> &'static str {
         "operations" | "DynamoDBManager" => "OperationsApi",
         "queues" => "QueuesApi",
         "inbox" | "subscriptions" | "deliveries" => "NotificationsApi",
+        "me" | "api-keys" | "audit" => "AccessApi",
         _ => "SiteApi",
     }
 }
@@ -176,7 +177,8 @@ fn every_route_reaches_the_function_that_may_touch_its_tables() {
 fn every_function_has_a_role_of_its_own_a_log_with_an_end_and_the_settings_it_reads() {
     let template = Template::read();
     let mut roles = BTreeSet::new();
-    let services = ["catalog", "basket", "ordering", "purchases", "operations", "queues", "notifications", "site"];
+    let services =
+        ["catalog", "basket", "ordering", "purchases", "operations", "queues", "notifications", "access", "site"];
     let mut served = BTreeSet::new();
     for (id, function) in template.all("AWS::Serverless::Function") {
         let role = function["Role"]["Fn::GetAtt"][0].as_str().unwrap();

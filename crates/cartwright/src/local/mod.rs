@@ -1,6 +1,7 @@
 //! The one-binary runtime: the store on SQLite, the delivery of its queues, the HTTP server, and a log in place of the
 //! channels that reach people.
 
+mod access;
 pub mod backup;
 pub mod client;
 pub mod dead_letters;
@@ -8,6 +9,7 @@ pub mod delivery;
 pub mod export;
 pub mod files;
 pub mod import;
+pub mod keys;
 mod notifier;
 pub mod otlp;
 mod restore;
@@ -18,5 +20,6 @@ pub mod sqlite;
 pub mod telemetry;
 mod unread;
 
+pub use access::AccessOptions;
 pub use notifier::LogNotifier;
 pub use seed::{DEMO_PRODUCTS, seed};

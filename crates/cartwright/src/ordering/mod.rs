@@ -176,6 +176,11 @@ impl Status {
         TRANSITIONS.iter().filter(by_hand).map(|step| step.to).collect()
     }
 
+    /// Whether there is a step to it that a customer may ask for.
+    pub fn is_for_customers(self) -> bool {
+        TRANSITIONS.iter().any(|step| step.to == self && step.by == Actor::StaffOrCustomer)
+    }
+
     fn allows(self, to: Status) -> Option<Actor> {
         TRANSITIONS.iter().find(|step| step.from == self && step.to == to).map(|step| step.by)
     }
