@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::Router;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
@@ -173,13 +172,13 @@ pub fn door(app: &App) -> Door {
 
 /// What those need who watch the process, and nothing else: for an address that only they reach.
 pub fn metrics_door(app: &App) -> Door {
-    let paths = ["/health", "/health/live", "/health/ready", "/metrics"];
-    let router = Router::new()
-        .route(paths[0], get(probes::health))
-        .route(paths[1], get(probes::live))
-        .route(paths[2], get(probes::ready))
-        .route(paths[3], get(probes::metrics));
-    Door::new(router.with_state(app.clone()), app).watching(app, paths)
+    let routes = Routes::default()
+        .beside(Method::GET, "/health", Requires::Anyone, probes::health)
+        .beside(Method::GET, "/health/live", Requires::Anyone, probes::live)
+        .beside(Method::GET, "/health/ready", Requires::Anyone, probes::ready)
+        .beside(Method::GET, "/metrics", Requires::Anyone, probes::metrics);
+    let patterns: Vec<&'static str> = routes.patterns();
+    Door::new(routes.build().with_state(app.clone()), app).watching(app, patterns)
 }
 
 /// A file of the docs page, from inside the binary.

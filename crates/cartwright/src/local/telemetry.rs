@@ -134,7 +134,7 @@ mod tests {
         let read = headers("api-key=s3cret, x-tenant = shop,").unwrap();
         assert_eq!((read["api-key"].as_bytes(), read["x-tenant"].as_bytes()), (&b"s3cret"[..], &b"shop"[..]));
         assert!(!format!("{read:?}").contains("s3cret"));
-        for bad in ["s3cret", "a b=c", "a=\n"] {
+        for bad in ["s3cret", "a b=s3cret", "a=s3\ncret"] {
             assert!(!headers(bad).unwrap_err().contains("s3cret"), "{bad}");
         }
     }

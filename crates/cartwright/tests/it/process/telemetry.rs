@@ -65,7 +65,9 @@ fn a_checkout_is_one_trace_at_the_collector_and_its_picture_in_the_documentation
     std::fs::write(&fresh_file, &fresh).unwrap();
     let kept = std::fs::read_to_string(PICTURE).unwrap_or_default();
     let (fresh, kept) = (picture::steps(&fresh), picture::steps(&kept));
-    assert_eq!(fresh, kept, "the picture is of another time; copy {} to docs", fresh_file.display());
+    assert!(kept.len() > 10, "{kept:?}");
+    let gone: Vec<_> = kept.difference(&fresh).collect();
+    assert!(gone.is_empty(), "the picture shows what is no more: {gone:?}; copy {} to docs", fresh_file.display());
 }
 
 #[test]
