@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a task runner reads its environment")]
 
 mod aws_test;
+mod channels;
 mod deploy;
 mod emulator;
 mod lambda;
@@ -22,7 +23,7 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, doc, deny,
+  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, channels, doc, deny,
                 aws-test
   fmt           Formatting (--fix to mend it)
   clippy        Lints, of all targets, warnings denied
@@ -31,6 +32,8 @@ Tasks:
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
                 against a new one, twice, whose log is then searched for what was sent of people
+  channels      Webhooks and e-mail of a server of this build arrive at receivers that others have written (installs those into
+                target/tools once)
   bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         "lambda" => Err("Usage: cargo xtask lambda [--arm64]".to_owned()),
         "bench-lambda" => bench_lambda(),
         "aws-test" => aws_test::aws_test(&rest),
+        "channels" => channels::channels(),
         "deploy" => deploy::deploy(&rest),
         "" | "help" | "--help" | "-h" => {
             println!("{HELP}");
@@ -83,6 +87,7 @@ fn ci() -> Outcome {
         ("clippy", clippy),
         ("test", test),
         ("accept", accept_new),
+        ("channels", channels::channels),
         ("doc", doc),
         ("deny", deny),
         ("aws-test", || aws_test::aws_test(&[])),

@@ -11,7 +11,7 @@ use cartwright::trace::{Context as TraceContext, Sampling, Tracer};
 use cartwright::{api, catalog};
 use cartwright_aws::emf::Emf;
 use cartwright_aws::gateway::{Gateway, GatewayRequest};
-use cartwright_aws::open::{open, open_store};
+use cartwright_aws::open::open;
 use cartwright_aws::relay::{Relay, StreamBatch};
 use cartwright_aws::settings::{Role, Service, Settings};
 use cartwright_aws::sqs::{Queues, SqsEvent};
@@ -57,7 +57,7 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
     let sqs = || aws_sdk_sqs::Client::new(&config);
     match settings.role.clone() {
         Role::Api { service, cors_origin } => {
-            let app = open(&settings, &config);
+            let app = open(&settings, &config)?;
             let emf = emf(&app);
             record(&app, &settings);
             warm_up(&app, service).await?;
@@ -65,11 +65,11 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
             serve(emf, async |request: GatewayRequest, call| gateway.answer(request, call.time_left, call.trace).await)
                 .await
         }
-        Role::Worker { queue, max_receives, .. } => {
-            let app = open(&settings, &config);
+        Role::Worker { queue, .. } => {
+            let app = open(&settings, &config)?;
             let emf = emf(&app);
             record(&app, &settings);
-            let worker = Worker::new(app, queue, max_receives, sqs());
+            let worker = Worker::new(app, queue, sqs());
             serve(emf, async |batch: SqsEvent, call| Ok(worker.process(batch, call.time_left).await)).await
         }
         Role::Relay { bus } => {
@@ -78,12 +78,8 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
             serve(None, async |batch: StreamBatch, call| Ok(relay.send(batch, call.time_left).await)).await
         }
         Role::DeadLetters => {
-            let (store, prefix) =
-                (open_store(&settings, &config, Arc::new(SystemIds), Arc::new(SystemClock)), &settings.prefix);
-            serve(None, async |batch: SqsEvent, _| {
-                Ok(dead_letters::record(&store, prefix, batch, SystemClock.now()).await)
-            })
-            .await
+            let app = open(&settings, &config)?;
+            serve(None, async |batch: SqsEvent, _| Ok(dead_letters::record(&app, &settings.prefix, batch).await)).await
         }
     }
 }

@@ -23,6 +23,7 @@ fn routes() -> Routes {
     use catalog::http as products;
     use customers::http as people;
     use notifications::http as notes;
+    use notifications::{watchers::http as watchers, webhooks::http as webhooks};
     use ordering::http as orders;
     use crate::queues::http as queues;
 
@@ -38,6 +39,10 @@ fn routes() -> Routes {
         .get   ("/v1/products/{id}/stock/movements",   Staff,    products::list_movements, "List the stock ledger, newest first")
         .post  ("/v1/products/{id}/stock/movements",   Staff,    products::move_stock,     "Book goods received or written off")
         .get   ("/v1/products/{id}/stock/movements/{movementId}", Staff,    products::get_movement, "Get a line of the stock ledger")
+        .get   ("/v1/products/{id}/watchers",          Staff,    watchers::list_watchers,  "List those who wait for a product")
+        .get   ("/v1/products/{id}/watchers/{username}", Customer, watchers::get_watch,    "Get whether a customer waits for a product")
+        .put   ("/v1/products/{id}/watchers/{username}", Customer, watchers::watch_product, "Tell a customer once when a product is back in stock")
+        .delete("/v1/products/{id}/watchers/{username}", Customer, watchers::unwatch_product, "Do not tell them")
         .section("Baskets")
         .get   ("/v1/baskets",                         Staff,    baskets::list_baskets,    "List baskets, by user name")
         .get   ("/v1/baskets/{user}",                  Customer, baskets::get_basket,      "Get a basket")
@@ -70,6 +75,16 @@ fn routes() -> Routes {
         .section("Notifications")
         .get   ("/v1/inbox",                           Staff,    notes::list_operators_inbox, "List what operators were told, newest first")
         .put   ("/v1/inbox/read",                      Staff,    notes::mark_operators_read, "Mark what operators were told as read")
+        .get   ("/v1/subscriptions",                   Staff,    webhooks::list_subscriptions, "List webhooks, oldest first")
+        .post  ("/v1/subscriptions",                   Staff,    webhooks::subscribe,      "Add a webhook")
+        .get   ("/v1/subscriptions/{id}",              Staff,    webhooks::get_subscription, "Get a webhook")
+        .patch ("/v1/subscriptions/{id}",              Staff,    webhooks::patch_subscription, "Change a webhook, or make it active again")
+        .delete("/v1/subscriptions/{id}",              Staff,    webhooks::unsubscribe,    "Remove a webhook")
+        .post  ("/v1/subscriptions/{id}/secret",       Staff,    webhooks::rotate_secret,  "Give a webhook a new secret; the one before counts for another day")
+        .post  ("/v1/subscriptions/{id}/test",         Staff,    webhooks::test_subscription, "Send a webhook a test")
+        .get   ("/v1/deliveries",                      Staff,    webhooks::list_deliveries, "List deliveries to webhooks, newest first")
+        .get   ("/v1/deliveries/{id}",                 Staff,    webhooks::get_delivery,   "Get a delivery and its attempts")
+        .post  ("/v1/deliveries/{id}/redeliver",       Staff,    webhooks::redeliver,      "Deliver again, with the same id")
         .section("Queues")
         .get   ("/v1/queues",                          Staff,    queues::list_queues,      "List the queues and what they hold")
         .get   ("/v1/queues/{name}",                   Staff,    queues::get_queue,        "Get a queue and what it holds")

@@ -9,7 +9,7 @@ use crate::access::{Access, Allowed, Principal};
 use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::metrics::{BUILD_INFO, Host, START_TIME};
-use crate::notifications::Notifier;
+use crate::notifications::{Channels, Notifier};
 use crate::queues::QueueAdmin;
 use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
@@ -44,6 +44,8 @@ pub struct Ports {
     pub queues: Arc<dyn QueueAdmin>,
     /// Who tells customers and operators what happened.
     pub notifier: Arc<dyn Notifier>,
+    /// What carries notifications over the internet.
+    pub channels: Channels,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -85,8 +87,9 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        let (access, in_flight, telemetry) = (Access::open(), Arc::default(), Telemetry::default());
-        App::over(Ports { store, queues, notifier, clock, ids, config, access, in_flight, telemetry })
+        let (channels, access) = (Channels::default(), Access::open());
+        let (in_flight, telemetry) = (Arc::default(), Telemetry::default());
+        App::over(Ports { store, queues, notifier, channels, clock, ids, config, access, in_flight, telemetry })
     }
 
     /// The application over all of these ports.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use cartwright::access::Access;
 use cartwright::access::ops::has_keys;
 use cartwright::app::{App, Ports};
-use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
 use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
@@ -20,9 +20,12 @@ use cartwright::local::export::{self, Export};
 use cartwright::local::import::{self, Import};
 use cartwright::local::keys::{self, Keys};
 use cartwright::local::server::{LimitOptions, Redirect, TlsOptions};
+use cartwright::local::smtp::MailOptions;
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
 use cartwright::local::telemetry::{LogFormat, TelemetryOptions};
 use cartwright::local::{AccessOptions, DEMO_PRODUCTS, LogNotifier, seed, server};
+use cartwright::notifications::Channels;
+use cartwright::notifications::email::Mail;
 use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::telemetry::Telemetry;
@@ -73,6 +76,11 @@ enum Command {
         limits: Box<LimitOptions>,
         #[command(flatten)]
         telemetry: Box<TelemetryOptions>,
+        #[command(flatten)]
+        mail: Box<MailOptions>,
+        /// Deliver webhooks also to private, loopback and link-local addresses, and over http. Only where nobody but you can add webhooks.
+        #[arg(long, env = "CARTWRIGHT_WEBHOOK_ALLOW_PRIVATE")]
+        webhook_allow_private: bool,
     },
     /// Put two hundred demo products into the catalogue, those that are not there. Not while the server runs.
     Seed {
@@ -119,8 +127,9 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { shop, listen, demo, access, tls, limits, telemetry } => {
-            serve(shop, listen, demo, &access, &tls, &limits, &telemetry).await
+        Command::Serve { shop, listen, demo, access, tls, limits, telemetry, mail, webhook_allow_private } => {
+            let outside = Outside { mail: *mail, webhook_allow_private, telemetry: *telemetry };
+            serve(shop, listen, demo, &access, &tls, &limits, &outside).await
         }
         Command::Seed { shop } => seed_only(shop).await,
         Command::Keys(command) => keys::run(command).await,
@@ -141,6 +150,13 @@ async fn main() -> ExitCode {
     }
 }
 
+/// What leaves the machine beside answers: notifications, traces, metrics.
+struct Outside {
+    mail: MailOptions,
+    webhook_allow_private: bool,
+    telemetry: TelemetryOptions,
+}
+
 /// The shop's store, and what it says to the log.
 fn open_store(shop: &Shop) -> Result<Arc<SqliteStore>, AnyError> {
     let clock = Arc::new(SystemClock);
@@ -149,14 +165,27 @@ fn open_store(shop: &Shop) -> Result<Arc<SqliteStore>, AnyError> {
 }
 
 /// The shop's application over its store.
-async fn application(shop: &Shop, store: &Arc<SqliteStore>, access: Access) -> Result<App, AnyError> {
+async fn application(
+    shop: &Shop,
+    store: &Arc<SqliteStore>,
+    access: Access,
+    outside: (Option<Arc<Mail>>, EmailConfig, bool),
+) -> Result<App, AnyError> {
+    let (mail, email, webhook_allow_private) = outside;
+    let config = Config {
+        currency: shop.currency,
+        operation_tables: shop.operation_tables.clone(),
+        email,
+        webhook_allow_private,
+    };
     let app = App::over(Ports {
         store: store.clone(),
         queues: store.clone(),
         notifier: Arc::new(LogNotifier),
+        channels: Channels { mail, ..Channels::default() },
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
-        config: Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() },
+        config,
         access,
         in_flight: Arc::default(),
         telemetry: Telemetry::default(),
@@ -173,16 +202,18 @@ async fn serve(
     access: &AccessOptions,
     tls: &TlsOptions,
     limits: &LimitOptions,
-    telemetry: &TelemetryOptions,
+    outside: &Outside,
 ) -> Result<(), AnyError> {
     let encryption = tls.load(&shop.data)?;
+    let (mail, email) = outside.mail.load()?;
     if !shop.data.join(FILE_NAME).is_file() {
         // A start that is refused makes no folder.
         access.decide(false, listen)?;
     }
     let store = open_store(&shop)?;
     let (access, who_may) = access.decide(has_keys(&*store).await?, listen)?;
-    let app = application(&shop, &store, access).await?;
+    let telemetry = &outside.telemetry;
+    let app = application(&shop, &store, access, (mail, email, outside.webhook_allow_private)).await?;
     let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
     settings.tls = encryption;
     if demo {
@@ -246,7 +277,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, AnyError> {
 
 async fn seed_only(shop: Shop) -> Result<(), AnyError> {
     let store = open_store(&shop)?;
-    let app = application(&shop, &store, Access::open()).await?;
+    let app = application(&shop, &store, Access::open(), (None, EmailConfig::default(), false)).await?;
     let added = seed_with_progress(&app).await?;
     // The events of the new stock wait in the queues; the next start delivers them.
     store.close().await;

@@ -16,6 +16,7 @@ mod restore;
 mod seed;
 pub mod server;
 mod shop;
+pub mod smtp;
 pub mod sqlite;
 pub mod telemetry;
 mod unread;

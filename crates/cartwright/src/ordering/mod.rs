@@ -22,7 +22,7 @@ use crate::notifications::Audience;
 use crate::values::{CardLast4, Money, OrderId, Quantity, Username};
 
 pub use events::{on_checkout_basket, on_customer_erased, on_stock_rejected, on_stock_reserved, put_back_anonymous};
-pub use ops::{all_orders_of, find_customer_of, note_notification, record_failure, was_notified};
+pub use ops::{all_orders_of, find_contact_email, find_customer_of, note_notification, record_failure, was_notified};
 
 /// One entry of an order's timeline: an event, a notification that was sent because of one, or an attempt to process one
 /// that failed.

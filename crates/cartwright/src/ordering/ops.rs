@@ -15,7 +15,7 @@ use crate::events::Envelope;
 use crate::notifications::Notification;
 use crate::rest::{IfMatch, List, Listing};
 use crate::store::{Batch, Change, Cursor, Doc, Expect, MAX_PAGE, Once, Table, list_merged, transact};
-use crate::values::{Money, OrderId, Quantity, Username};
+use crate::values::{Email, Money, OrderId, Quantity, Username};
 
 /// An order and how often it was written; 0 while its checkout is still on its way.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,6 +95,16 @@ async fn find_order(app: &App, id: &OrderId) -> Result<Option<VersionedOrder>> {
 /// Those of the store.
 pub async fn find_customer_of(app: &App, id: &OrderId) -> Result<Option<Username>> {
     store::find_customer_of(&*app.store, id).await
+}
+
+/// The e-mail address that was given with an order, if one was and it is still kept. The read e-mail is allowed.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_contact_email(app: &App, id: &OrderId) -> Result<Option<Email>> {
+    let Some(customer) = store::find_customer_of(&*app.store, id).await? else { return Ok(None) };
+    let order = store::find_order(&*app.store, &customer, id).await?;
+    Ok(order.and_then(|(order, _)| order.contact.email.clone()))
 }
 
 /// Which orders to list.

@@ -20,7 +20,7 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::extract::{IfMatch, List, Params, Post, Put, Segment};
+use super::extract::{Bare, IfMatch, List, Params, Post, Put, Segment};
 use super::reply::{NoContent, Reply, Upserted};
 use crate::access::{Guarded, Requires, Route};
 use crate::app::App;
@@ -127,6 +127,12 @@ impl Describe for IfMatch {
 impl<T: ToSchema> Describe for Post<T> {
     fn describe(operation: &mut Operation) {
         operation.json_body::<T>();
+        Bare::describe(operation);
+    }
+}
+
+impl Describe for Bare {
+    fn describe(operation: &mut Operation) {
         operation.header(
             "Idempotency-Key",
             "Any text of your own; the request is carried out once, and its answer replayed for a day.",

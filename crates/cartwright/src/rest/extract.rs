@@ -310,6 +310,9 @@ pub struct Post<T> {
     pub once: Once,
 }
 
+/// The claim of a `POST` that needs no body. One that is sent does no harm.
+pub struct Bare(pub Once);
+
 /// The body of a `PUT` or `PATCH`: repeating those is harmless by their nature.
 pub struct Put<T>(pub T);
 
@@ -319,6 +322,14 @@ impl<T: DeserializeOwned + ToSchema> FromRequest<App> for Post<T> {
         let (parts, bytes) = read(request).await?;
         let once = claim(app, &parts, &bytes)?;
         Ok(Post { body: decode(&bytes)?, once })
+    }
+}
+
+impl FromRequest<App> for Bare {
+    type Rejection = Error;
+    async fn from_request(request: Request<axum::body::Body>, app: &App) -> Result<Self> {
+        let (parts, bytes) = read(request).await?;
+        claim(app, &parts, &bytes).map(Bare)
     }
 }
 

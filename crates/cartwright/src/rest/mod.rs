@@ -33,7 +33,7 @@ use limits::{Admission, keep_slot};
 use watch::Watch;
 
 pub use describe::{Describe, Documented, Operation, Routes};
-pub use extract::{IfMatch, KeyId, List, Listing, Params, Post, Put, Segment, decode, time_in_query};
+pub use extract::{Bare, IfMatch, KeyId, List, Listing, Params, PathValue, Post, Put, Segment, decode, time_in_query};
 pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};
 pub(crate) use limits::{Refusals, SMALL_BODY_BYTES, Share, Shares};
 pub use put_events::put_events;

@@ -15,6 +15,8 @@ use cartwright::config::Config;
 use cartwright::events::{Envelope, Queue};
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
+use cartwright::notifications::Channels;
+use cartwright::notifications::email::{Mail, Templates};
 use cartwright::queues::{DeadLetter, DeadLetterId, QueueAdmin};
 use cartwright::rest::Door;
 use cartwright::store::{Batch, Store, Table};
@@ -26,6 +28,7 @@ use serde_json::{Value, json};
 
 use crate::faults::FaultyStore;
 use crate::notifier::TestNotifier;
+use crate::world::TestWorld;
 
 /// A shop. Dropping it fails the test when events are left undelivered, or dead letters that were not expected.
 pub struct TestShop {
@@ -36,6 +39,8 @@ pub struct TestShop {
     pub folder: PathBuf,
     pub faults: Arc<FaultyStore>,
     pub notifier: Arc<TestNotifier>,
+    /// What would be called and mailed, if there were receivers.
+    pub world: Arc<TestWorld>,
     door: Door,
     /// Sent with each request that says nothing else of who makes it.
     credential: Mutex<Option<String>>,
@@ -123,10 +128,18 @@ impl TestShop {
     }
 
     pub async fn with_settings(settings: Settings) -> Self {
-        Self::with_access(settings, Access::open()).await
+        Self::with(settings, Config::default(), Access::open()).await
+    }
+
+    pub async fn with_config(config: Config) -> Self {
+        Self::with(Settings::default(), config, Access::open()).await
     }
 
     pub async fn with_access(settings: Settings, access: Access) -> Self {
+        Self::with(settings, Config::default(), access).await
+    }
+
+    async fn with(settings: Settings, config: Config, access: Access) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("data");
         let clock = Arc::new(TestClock::new());
@@ -134,13 +147,16 @@ impl TestShop {
         let faults = Arc::new(FaultyStore::new(store.clone()));
         let notifier = Arc::new(TestNotifier::default());
         let ids = Arc::new(TestIds::default());
+        let world = Arc::new(TestWorld::default());
+        let mail = Mail { mailer: world.clone(), templates: Templates::default() };
         let app = App::over(Ports {
             store: faults.clone(),
             queues: store.clone(),
             notifier: notifier.clone(),
+            channels: Channels { mail: Some(Arc::new(mail)), webhooks: world.clone() },
             clock: clock.clone(),
             ids,
-            config: Config::default(),
+            config,
             access,
             in_flight: Arc::default(),
             telemetry: Telemetry::default(),
@@ -150,7 +166,20 @@ impl TestShop {
         let door = api::door(&app);
         let expected_dead = Mutex::default();
         let credential = Mutex::default();
-        TestShop { app, store, clock, delivery, folder, faults, notifier, door, credential, expected_dead, _temp: temp }
+        TestShop {
+            app,
+            store,
+            clock,
+            delivery,
+            folder,
+            faults,
+            notifier,
+            world,
+            door,
+            credential,
+            expected_dead,
+            _temp: temp,
+        }
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {

@@ -33,6 +33,7 @@ impl Town {
             shop.post(&format!("/v1/customers/{name}/addresses"), address).await.expect(201);
             *order = shop.order(name, &product, 1).await;
             shop.fill(name, &product, 2).await;
+            shop.put(&format!("/v1/products/{product}/watchers/{name}"), json!({})).await.expect(201);
         }
         let spare = shop.key(Role::Staff, None).await;
         let spare_key = spare.split('_').nth(1).unwrap().to_owned();
@@ -49,6 +50,7 @@ impl Town {
             "{id}" | "{order_id}" if section == "orders" => order.to_owned(),
             "{id}" if section == "purchases" || section == "product-purchase" => uuid::Uuid::nil().to_string(),
             "{id}" if section == "queues" => "1".to_owned(),
+            "{id}" if section == "subscriptions" || section == "deliveries" => uuid::Uuid::nil().to_string(),
             "{movementId}" => uuid::Uuid::nil().to_string(),
             "{addressId}" => "1".to_owned(),
             "{name}" => "OrderQueue".to_owned(),
