@@ -38,7 +38,7 @@ const fn on(ends_in: &'static str, metric: &'static str, threshold: &'static str
 }
 
 /// Every alarm, in the order of their urgency.
-pub const ALARMS: [Alarm; 14] = [
+pub const ALARMS: [Alarm; 16] = [
     Alarm {
         name: "CartwrightDown",
         says: "The shop does not run, or crashed",
@@ -97,8 +97,30 @@ pub const ALARMS: [Alarm; 14] = [
         says: "A message has been waiting for more than five minutes",
         limit: "300",
         severity: "page",
-        prometheus: Some(("max by (queue) (cartwright_queue_oldest_age_seconds) > LIMIT", "3m")),
+        prometheus: Some((
+            "max by (queue) (cartwright_queue_oldest_age_seconds{queue!~\"EmailQueue|WebhookQueue\"}) > LIMIT",
+            "3m",
+        )),
         cloudwatch: &[on("Old", "ApproximateAgeOfOldestMessage", "300")],
+    },
+    Alarm {
+        name: "CartwrightMailOld",
+        says: "An e-mail has been waiting for more than twelve hours",
+        limit: "43200",
+        severity: "ticket",
+        prometheus: Some(("max by (queue) (cartwright_queue_oldest_age_seconds{queue=\"EmailQueue\"}) > LIMIT", "3m")),
+        cloudwatch: &[on("EmailQueueOld", "ApproximateAgeOfOldestMessage", "43200")],
+    },
+    Alarm {
+        name: "CartwrightWebhookOld",
+        says: "A webhook has been waiting for more than two days",
+        limit: "172800",
+        severity: "ticket",
+        prometheus: Some((
+            "max by (queue) (cartwright_queue_oldest_age_seconds{queue=\"WebhookQueue\"}) > LIMIT",
+            "3m",
+        )),
+        cloudwatch: &[on("WebhookQueueOld", "ApproximateAgeOfOldestMessage", "172800")],
     },
     Alarm {
         name: "CartwrightDeadLetter",
