@@ -1,6 +1,7 @@
 //! HTTP as any caller speaks it: `http://` and `https://`, connections kept alive, every status an answer.
 
-use std::time::{Duration, SystemTime};
+use std::io::{BufRead, BufReader};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -40,6 +41,15 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
     /// The body as it came.
     pub(crate) text: String,
+}
+
+/// An event of a stream.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) id: Option<String>,
+    /// Empty for a piece that only tells an id.
+    pub(crate) name: String,
+    pub(crate) data: Value,
 }
 
 /// `text` as a base URL, without the slash at its end.
@@ -105,6 +115,56 @@ impl Client {
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
             text,
         })
+    }
+
+    /// Reads a stream of events until it has told `count`, it ends, or `patience` does. Pieces that only tell an id are among
+    /// what is returned, but are not counted.
+    ///
+    /// # Errors
+    /// When the answer is no such stream.
+    pub(crate) fn events(
+        &self,
+        path: &str,
+        last_id: Option<&str>,
+        count: usize,
+        patience: Duration,
+    ) -> Result<Vec<Event>, String> {
+        let failed = |why: &dyn std::fmt::Display| format!("GET {path}: {why}");
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        for (name, value) in [("x-api-key", self.api_key.as_deref()), ("last-event-id", last_id)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let request = request.config().timeout_global(Some(patience)).build();
+        let response = request.call().map_err(|error| failed(&error))?;
+        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        if response.status() != 200 || !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
+            return Err(failed(&format!("no stream of events: {} {kind:?}", response.status())));
+        }
+        let (mut events, mut told, begun_at) = (Vec::new(), 0, Instant::now());
+        let mut event = Event { id: None, name: String::new(), data: Value::Null };
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            // A stream that goes on is left when its time is up.
+            let Ok(line) = line else { break };
+            match line.split_once(':').map(|(name, value)| (name, value.trim())) {
+                Some(("id", id)) => event.id = Some(id.to_owned()),
+                Some(("event", name)) => event.name = name.to_owned(),
+                Some(("data", data)) => event.data = serde_json::from_str(data).map_err(|error| failed(&error))?,
+                Some(_) => {}
+                None => {
+                    told += usize::from(!event.name.is_empty());
+                    events.push(std::mem::replace(
+                        &mut event,
+                        Event { id: None, name: String::new(), data: Value::Null },
+                    ));
+                    if told >= count || begun_at.elapsed() > patience {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(events)
     }
 
     /// Calls an operation of EventBridge. Signed as AWS wants it, with the credentials and the region of the environment; with

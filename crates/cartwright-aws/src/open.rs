@@ -1,10 +1,11 @@
 //! The application of a function, over its ports on AWS.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_types::SdkConfig;
 use cartwright::access::Access;
 use cartwright::app::{App, Clock, Ids, Ports};
+use cartwright::feed::Live;
 use cartwright::local::LogNotifier;
 use cartwright::local::smtp::SmtpMailer;
 use cartwright::notifications::email::{Mail, Templates};
@@ -18,6 +19,7 @@ use crate::queues::AwsQueues;
 use crate::settings::{Role, Settings};
 use crate::sns::SnsNotifier;
 use crate::sqs::Queues;
+use crate::websocket::Sockets;
 
 /// The application of a function.
 ///
@@ -28,6 +30,7 @@ pub fn open(settings: &Settings, config: &SdkConfig) -> Result<App, String> {
     let store: Arc<dyn Store> = Arc::new(open_store(settings, config, Arc::clone(&ids), Arc::clone(&clock)));
     let queues = Queues::new(aws_sdk_sqs::Client::new(config), settings.prefix.clone());
     let queues = AwsQueues::new(Arc::clone(&store), Arc::clone(&ids), queues);
+    let sockets = Sockets::new(config, settings.websocket_endpoint.as_deref());
     Ok(App::over(Ports {
         store,
         queues: Arc::new(queues),
@@ -37,6 +40,7 @@ pub fn open(settings: &Settings, config: &SdkConfig) -> Result<App, String> {
         ids,
         config: settings.config.clone(),
         access: if settings.is_access_required { Access::required() } else { Access::open() },
+        live: OnceLock::from(Arc::new(sockets) as Arc<dyn Live>),
         in_flight: Arc::default(),
         telemetry: Telemetry::default(),
     }))

@@ -16,6 +16,8 @@ pub struct Settings {
     pub role: Role,
     /// What the name of every table and queue begins with.
     pub prefix: String,
+    /// Where the WebSocket API is managed, for those who tell its sockets something.
+    pub websocket_endpoint: Option<String>,
     /// Settings of the shop.
     pub config: Config,
     /// Whether callers must say who they are.
@@ -56,6 +58,8 @@ pub enum Role {
     },
     /// Records what arrives in the dead-letter queues.
     DeadLetters,
+    /// Hears what is said on WebSockets.
+    WebSocket,
 }
 
 /// The topics of notifications, by their ARNs.
@@ -145,6 +149,7 @@ impl Settings {
         let log = find("CARTWRIGHT_LOG").unwrap_or_else(|| "info".to_owned());
         Ok(Settings {
             role: role(&find, &get)?,
+            websocket_endpoint: find("WEBSOCKET_ENDPOINT"),
             prefix: get("PREFIX", "what the names of the tables and queues begin with, such as shop-")?,
             config: Config {
                 currency,
@@ -183,7 +188,7 @@ fn role(
     find: &impl Fn(&str) -> Option<String>,
     get: &impl Fn(&str, &str) -> Result<String, String>,
 ) -> Result<Role, String> {
-    let role = get("ROLE", "api, worker, relay or dead-letters")?;
+    let role = get("ROLE", "api, worker, relay, dead-letters or websocket")?;
     match role.as_str() {
         "api" => {
             let names = Service::ALL.map(Service::name).join(", ");
@@ -216,7 +221,11 @@ fn role(
         }
         "relay" => Ok(Role::Relay { bus: get("EVENT_BUS", "the name of the event bus")? }),
         "dead-letters" => Ok(Role::DeadLetters),
-        _ => Err(format!("ROLE is {role:?}: it must be api, worker, relay or dead-letters")),
+        "websocket" => {
+            get("WEBSOCKET_ENDPOINT", "the URL of the stage of the WebSocket API, from https on")?;
+            Ok(Role::WebSocket)
+        }
+        _ => Err(format!("ROLE is {role:?}: it must be api, worker, relay, dead-letters or websocket")),
     }
 }
 
@@ -228,6 +237,7 @@ impl Role {
             Role::Worker { .. } => "worker",
             Role::Relay { .. } => "relay",
             Role::DeadLetters => "dead-letters",
+            Role::WebSocket => "websocket",
         }
     }
 
@@ -238,6 +248,7 @@ impl Role {
             Role::Worker { queue, .. } => queue.name(),
             Role::Relay { .. } => "outbox",
             Role::DeadLetters => "queues",
+            Role::WebSocket => "feed",
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::access::Requires;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{Door, Routes, put_events};
-use crate::{basket, catalog, customers, notifications, operations, ordering, probes, purchases};
+use crate::{basket, catalog, customers, feed, notifications, operations, ordering, probes, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
@@ -92,6 +92,8 @@ fn routes() -> Routes {
         .get   ("/v1/queues/{name}/dead-letters/{id}", Staff,    queues::get_dead_letter,  "Get a dead letter")
         .post  ("/v1/queues/{name}/dead-letters/redrive", Staff,    queues::redrive_dead_letters, "Put dead letters back into their queue")
         .post  ("/v1/queues/{name}/dead-letters/discard", Staff,    queues::discard_dead_letters, "Remove dead letters for good")
+        .section("Live feed")
+        .get   ("/v1/feed",                            Customer, feed::http::follow,       "Follow an order, a customer, the operators, a queue or purchases")
         .section("Operations")
         .post  ("/v1/operations",                      Staff,    operations::http::operate, "Do what is named, with an item of a table")
         .section("Purchases")
@@ -151,6 +153,7 @@ fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static
     let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
     let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
+    let asyncapi = async || ([(CONTENT_TYPE, "application/json")], feed::asyncapi());
     let docs = async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"));
     routes
         .beside(Method::GET, "/health", Anyone, probes::health)
@@ -158,6 +161,9 @@ fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static
         .beside(Method::GET, "/health/ready", Anyone, probes::ready)
         .beside(Method::GET, "/metrics", Staff, probes::metrics)
         .beside(Method::GET, "/openapi.json", Anyone, openapi)
+        .beside(Method::GET, "/asyncapi.json", Anyone, asyncapi)
+        // Who opens a socket may say on it who they are.
+        .beside(Method::GET, "/ws", Anyone, feed::accept)
         .beside(Method::GET, "/", Anyone, async || (StatusCode::FOUND, [(LOCATION, "/docs")]))
         .beside(Method::POST, "/", Staff, put_events)
         .beside(Method::GET, "/docs", Anyone, docs)

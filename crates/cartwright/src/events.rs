@@ -6,6 +6,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{Ref, RefOr};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -51,13 +54,19 @@ pub struct Envelope {
 }
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident($detail:ty) from $source:literal => [$($queue:ident),*];)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident($detail:ty) from $source:literal => [$($queue:ident),*];)*) => {
         /// Something that happened.
         #[derive(Debug, Clone)]
-        pub enum Event { $($(#[$doc])* $name($detail),)* }
+        pub enum Event { $($(#[doc = $doc])* $name($detail),)* }
 
         /// The rules of the bus: source and detail type of every event, and the queues it goes to.
         pub const RULES: &[Rule] = &[$(Rule { source: $source, detail_type: stringify!($name), queues: &[$(Queue::$queue),*] },)*];
+
+        /// What each event tells, in the order of [`RULES`]: in words, and as the schema of its detail, which is added to
+        /// `schemas` with those it refers to.
+        pub fn descriptions(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Vec<(&'static str, RefOr<Schema>)> {
+            vec![$((concat!($($doc),*).trim(), reference::<$detail>(schemas)),)*]
+        }
 
         impl Event {
             /// The event's name, EventBridge's detail type.
@@ -128,7 +137,7 @@ events! {
     /// A purchase made elsewhere, a change of one or its removal was accepted.
     PurchaseRequested(PurchaseRequested) from "cartwright.purchases" => [PurchaseQueue];
     /// It was applied.
-    PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue];
+    PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue, NotificationQueue];
     /// A product left the catalogue.
     ProductRemoved(ProductRemoved) from "cartwright.catalog" => [NotificationQueue];
     /// Those who watch a product that is back in stock are to be told.
@@ -141,6 +150,14 @@ events! {
     DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [];
     /// An operator removed dead letters for good.
     DeadLettersDiscarded(DeadLettersTaken) from "cartwright.operations" => [];
+}
+
+/// Adds the schema of `T` to `schemas`, with those it refers to, and refers to it.
+fn reference<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> RefOr<Schema> {
+    let name = T::name().into_owned();
+    schemas.push((name.clone(), T::schema()));
+    T::schemas(schemas);
+    Ref::from_schema_name(name).into()
 }
 
 /// One rule of the bus.
@@ -311,6 +328,9 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         ) => notifications::on_order_moved(app, message, order).await,
         (Queue::NotificationQueue, Event::StockDepleted(level) | Event::StockReplenished(level)) => {
             notifications::on_stock_turned(app, message, level).await
+        }
+        (Queue::NotificationQueue, Event::PurchaseStored(stored)) => {
+            notifications::on_purchase_stored(app, message, stored).await
         }
         (Queue::NotificationQueue, Event::WatchersDue(due)) => notifications::on_watchers_due(app, message, due).await,
         (Queue::NotificationQueue, Event::ProductRemoved(removed)) => {

@@ -6,13 +6,14 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cartwright::access::Access;
 use cartwright::access::ops::has_keys;
 use cartwright::app::{App, Ports};
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
+use cartwright::feed::Hub;
 use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
@@ -187,6 +188,7 @@ async fn application(
         ids: Arc::new(SystemIds),
         config,
         access,
+        live: OnceLock::new(),
         in_flight: Arc::default(),
         telemetry: Telemetry::default(),
     });
@@ -214,6 +216,8 @@ async fn serve(
     let (access, who_may) = access.decide(has_keys(&*store).await?, listen)?;
     let telemetry = &outside.telemetry;
     let app = application(&shop, &store, access, (mail, email, outside.webhook_allow_private)).await?;
+    let hub = Hub::new(limits.of_streams(listen));
+    app.tell_by(Arc::new(hub.clone()));
     let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
     settings.tls = encryption;
     if demo {
@@ -255,6 +259,10 @@ async fn serve(
     }
     say!("  try next      curl '{scheme}://{address}/v1/products?limit=3'");
     say!("                and open {scheme}://{address}/docs in a browser; stop with Ctrl-C");
+    let stop = async {
+        stop.await;
+        hub.close();
+    };
     server::serve(listener, redirect, door, settings, stop).await;
     say!("Stopping: finishing what is under way.");
     delivery.stop(server::DRAIN_TIMEOUT).await;

@@ -194,6 +194,16 @@ async fn with_uses(app: &App, keys: Vec<Arc<ApiKey>>) -> Result<Vec<UsedKey>> {
     keys.into_iter().zip(uses).map(with_use).collect()
 }
 
+/// Whether the API key is still good that proved the [`id`](super::Known::id) of somebody; false when it was no key.
+///
+/// # Errors
+/// Those of reading.
+pub async fn is_still_good(app: &App, id: &str) -> Result<bool> {
+    let Some(id) = id.strip_prefix("key:") else { return Ok(false) };
+    let found = store::find_key(&*app.store, id).await?;
+    Ok(found.is_some_and(|(key, _)| key.expires_at.is_none_or(|end| app.clock.now() < end)))
+}
+
 /// Revokes a key: the next request that sends it is refused.
 ///
 /// # Errors

@@ -146,7 +146,7 @@ pub enum Which {
 pub type Audit = Box<dyn Fn(&[DeadLetterId]) -> Envelope + Send + Sync>;
 
 /// Events: dead letters were put back into their queue, or removed for good.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLettersTaken {
     /// The queue.

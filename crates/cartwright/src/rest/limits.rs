@@ -53,15 +53,15 @@ pub struct Caller {
 
 /// What is counted as one caller: a credential wherever it is used, or else the network the request came from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
+pub(crate) enum CallerKey {
     Credential(Arc<str>),
     Network(IpAddr),
 }
 
 impl Caller {
-    fn key(&self) -> Option<Key> {
-        let credential = self.credential.clone().map(Key::Credential);
-        credential.or_else(|| Some(Key::Network(network(self.address?))))
+    pub(crate) fn key(&self) -> Option<CallerKey> {
+        let credential = self.credential.clone().map(CallerKey::Credential);
+        credential.or_else(|| Some(CallerKey::Network(network(self.address?))))
     }
 }
 
@@ -98,7 +98,7 @@ pub struct LimitSettings {
 pub struct Limits {
     rates: Option<Rates>,
     in_flight: Arc<Semaphore>,
-    of_callers: Option<Shares<Key>>,
+    of_callers: Option<Shares<CallerKey>>,
     large_bodies: Arc<Semaphore>,
     refusals: Refusals,
 }
@@ -121,7 +121,7 @@ impl Admission {
 /// What a request holds while it is at work, until it is dropped.
 pub struct Slot {
     _in_flight: OwnedSemaphorePermit,
-    _of_caller: Option<Share<Key>>,
+    _of_caller: Option<Share<CallerKey>>,
     _large_body: Option<OwnedSemaphorePermit>,
 }
 
@@ -158,7 +158,7 @@ impl Limits {
         Admission { outcome, standing }
     }
 
-    fn hold(&self, key: Option<Key>, body: &impl HttpBody) -> Result<Slot, Error> {
+    fn hold(&self, key: Option<CallerKey>, body: &impl HttpBody) -> Result<Slot, Error> {
         let share = match self.of_callers.as_ref().zip(key) {
             Some((shares, key)) => Some(shares.take(key).ok_or_else(|| {
                 too_many("too_many_at_once", "Too many requests of yours are being carried out at the same time.")
@@ -189,7 +189,7 @@ fn too_many(code: &'static str, what: &str) -> Error {
 /// The rate of each caller.
 struct Rates {
     rate: Rate,
-    limiter: RateLimiter<Key, DashMapStateStore<Key>, DefaultClock, StateInformationMiddleware>,
+    limiter: RateLimiter<CallerKey, DashMapStateStore<CallerKey>, DefaultClock, StateInformationMiddleware>,
     clock: DefaultClock,
     checks: AtomicU64,
     full: AtomicBool,
@@ -212,7 +212,7 @@ impl Rates {
     }
 
     /// Counts a request; none when more callers are active than are remembered.
-    fn check(&self, key: &Key) -> Option<Standing> {
+    fn check(&self, key: &CallerKey) -> Option<Standing> {
         if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
             self.limiter.retain_recent();
             self.full.store(self.limiter.len() >= MAX_CALLERS, Ordering::Relaxed);
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn no_more_callers_are_remembered_than_fit() {
         let rates = Rates::new(Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(1_000).unwrap() });
-        let key = |at: u32| Key::Network(IpAddr::from(at.to_be_bytes()));
+        let key = |at: u32| CallerKey::Network(IpAddr::from(at.to_be_bytes()));
         let forgotten = (0..2 * MAX_CALLERS as u32).filter(|at| rates.check(&key(*at)).is_none()).count();
         let known = rates.limiter.len();
         assert!((MAX_CALLERS..=MAX_CALLERS + FORGET_EVERY as usize).contains(&known), "{known}");

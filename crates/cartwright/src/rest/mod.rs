@@ -35,7 +35,7 @@ use watch::Watch;
 pub use describe::{Describe, Documented, Operation, Routes};
 pub use extract::{Bare, IfMatch, KeyId, List, Listing, Params, PathValue, Post, Put, Segment, decode, time_in_query};
 pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};
-pub(crate) use limits::{Refusals, SMALL_BODY_BYTES, Share, Shares};
+pub(crate) use limits::{CallerKey, Refusals, SMALL_BODY_BYTES, Share, Shares};
 pub use put_events::put_events;
 pub use reply::{Classic, Items, NoContent, Nothing, Reply, Upserted};
 
@@ -218,7 +218,7 @@ impl Door {
 }
 
 /// What follows `Bearer` in an `Authorization`.
-fn bearer(value: &HeaderValue) -> Result<&str> {
+pub(crate) fn bearer(value: &HeaderValue) -> Result<&str> {
     let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
     if scheme.eq_ignore_ascii_case("bearer") {
         return Ok(token.trim());

@@ -101,6 +101,26 @@ async fn hundreds_of_watchers_are_told_once_each_in_pages_however_often_it_is_sa
 }
 
 #[tokio::test]
+async fn one_who_cannot_be_told_holds_up_nobody() {
+    const WATCHERS: usize = 60;
+    let shop = TestShop::new().await;
+    let (phone, order) = sold_out(&shop).await;
+    for n in 0..WATCHERS {
+        watch(&shop, &phone, &format!("user{n:02}"), 201).await;
+    }
+    shop.notifier.refuse(|told| serde_json::to_string(&told.facts).unwrap().contains("user03"));
+    shop.transition(&order, "CANCELLED").await.expect(200);
+    shop.deliver().await;
+    assert_eq!(waiting(&shop, &phone).await, ["user03"]);
+    shop.notifier.mend();
+    shop.deliver_with_retries().await;
+    assert_eq!(waiting(&shop, &phone).await, Vec::<String>::new());
+    for n in 0..WATCHERS {
+        assert_eq!(told(&shop, &format!("user{n:02}")).await.len(), 1, "user{n:02}");
+    }
+}
+
+#[tokio::test]
 async fn a_replenishment_that_comes_after_the_product_ran_out_again_tells_nobody_yet() {
     let shop = TestShop::new().await;
     let (phone, _) = sold_out(&shop).await;

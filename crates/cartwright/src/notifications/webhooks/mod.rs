@@ -227,6 +227,11 @@ impl Health {
         }
     }
 
+    /// Whether what came last was not taken.
+    fn is_failing(self) -> bool {
+        self.failing_since.is_some()
+    }
+
     /// Whether nothing has succeeded for too long.
     fn is_hopeless(self, now: Timestamp) -> bool {
         self.failing_since.is_some_and(|since| now.duration_since(since) >= DISABLED_AFTER)
@@ -312,7 +317,7 @@ impl Delivery {
 }
 
 /// Event: a delivery is to be tried.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryDue {
     /// Which.

@@ -12,7 +12,8 @@ use super::{
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::events::Event;
-use crate::notifications::ops::enter;
+use crate::notifications::InboxEntry;
+use crate::notifications::ops::{enter, tell};
 use crate::rest::{IfMatch, List, Listing};
 use crate::store::{Batch, Change, Cursor, Expect, Once, Table, list_merged, transact};
 
@@ -55,10 +56,6 @@ fn no_such_delivery() -> Error {
     Error::not_found("delivery_not_found", "such delivery")
 }
 
-fn expect_version(version: u64) -> Expect {
-    if version == 0 { Expect::Absent } else { Expect::Version(version) }
-}
-
 fn new_secret(app: &App) -> Secret {
     let mut bytes = [0; SECRET_BYTES];
     app.ids.fill(&mut bytes);
@@ -97,7 +94,7 @@ pub async fn subscribe(
         };
         let mut batch = Batch::new(Table::Notifications);
         batch.put(store::subscription_key(subscription.id), Expect::Absent, &subscription)?;
-        batch.put(store::listeners_key(), expect_version(version), &listeners.with(subscription.listener()))?;
+        batch.put(store::listeners_key(), Expect::as_read(version), &listeners.with(subscription.listener()))?;
         Ok(Change { batch, result: subscription.id })
     })
     .await?;
@@ -164,7 +161,7 @@ pub async fn patch_subscription(
 async fn write(app: &App, batch: &mut Batch, after: &Subscription, version: u64) -> Result<()> {
     let (listeners, listeners_version) = store::get_listeners(&*app.store).await?;
     batch.put(store::subscription_key(after.id), Expect::Version(version), after)?;
-    batch.put(store::listeners_key(), expect_version(listeners_version), &listeners.with(after.listener()))?;
+    batch.put(store::listeners_key(), Expect::as_read(listeners_version), &listeners.with(after.listener()))?;
     Ok(())
 }
 
@@ -180,7 +177,7 @@ pub async fn unsubscribe(app: &App, id: Uuid, if_match: &IfMatch) -> Result<()> 
         let mut batch = Batch::new(Table::Notifications);
         batch.delete(store::subscription_key(id), Expect::Version(before.version));
         batch.delete(store::health_key(id), Expect::Anything);
-        batch.put(store::listeners_key(), expect_version(version), &listeners.without(id))?;
+        batch.put(store::listeners_key(), Expect::as_read(version), &listeners.without(id))?;
         Ok(Change { batch, result: () })
     })
     .await
@@ -288,10 +285,12 @@ pub async fn redeliver(app: &App, once: &Once, id: Uuid) -> Result<Delivery> {
 /// # Errors
 /// Those of the store.
 pub(super) async fn note_attempt(app: &App, due: &DeliveryDue, attempt: Attempt, outcome: Outcome) -> Result<()> {
-    transact(app, &Once::unkeyed(), Table::Notifications, || async {
+    let told = transact(app, &Once::unkeyed(), Table::Notifications, || async {
         let mut batch = Batch::new(Table::Notifications);
         let found = store::find(&*app.store, due.subscription_id, due.delivery_id).await?;
-        let Some((delivery, version)) = found.delivery else { return Ok(Change { batch, result: () }) };
+        // An attempt of a round before says nothing of this one.
+        let delivery = found.delivery.filter(|(delivery, _)| delivery.due().round == due.round);
+        let Some((delivery, version)) = delivery else { return Ok(Change { batch, result: None }) };
         let status = match outcome {
             Outcome::Delivered => DeliveryStatus::Delivered,
             Outcome::Failed => delivery.status,
@@ -307,31 +306,47 @@ pub(super) async fn note_attempt(app: &App, due: &DeliveryDue, attempt: Attempt,
                 version,
             )?;
         }
+        let mut told = None;
         if outcome == Outcome::Gone
             && let Some((subscription, version)) = found.subscription
         {
-            disable(app, &mut batch, subscription, version, "its receiver answered 410, gone.").await?;
+            told = disable(app, &mut batch, subscription, version, "its receiver answered 410, gone.").await?;
         }
-        Ok(Change { batch, result: () })
+        Ok(Change { batch, result: told })
     })
-    .await
+    .await?;
+    tell_of(app, told).await
 }
 
 fn note_health(batch: &mut Batch, id: Uuid, health: Option<Health>, version: u64) -> Result<()> {
     if let Some(health) = health {
-        batch.put(store::health_key(id), expect_version(version), &health)?;
+        batch.put(store::health_key(id), Expect::as_read(version), &health)?;
     }
     Ok(())
 }
 
 /// Adds to `batch` that a subscription is disabled, and that operators are told.
-async fn disable(app: &App, batch: &mut Batch, subscription: Subscription, version: u64, reason: &str) -> Result<()> {
+async fn disable(
+    app: &App,
+    batch: &mut Batch,
+    subscription: Subscription,
+    version: u64,
+    reason: &str,
+) -> Result<Option<InboxEntry>> {
     if subscription.status == SubscriptionStatus::Active {
         let told = of_disabled(&subscription, reason, app.clock.now());
         write(app, batch, &subscription.disabled(reason.to_owned()), version).await?;
-        enter(app, batch, &told).await?;
+        return enter(app, batch, &told).await.map(Some);
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Tells whoever listens of what operators were told, if they were.
+async fn tell_of(app: &App, entry: Option<InboxEntry>) -> Result<()> {
+    match entry {
+        Some(entry) => tell(app, &entry).await,
+        None => Ok(()),
+    }
 }
 
 /// The message of a delivery died: it has failed, operators are told, and a subscription to which nothing got through for too
@@ -340,29 +355,30 @@ async fn disable(app: &App, batch: &mut Batch, subscription: Subscription, versi
 /// # Errors
 /// Those of the store.
 pub(in super::super) async fn give_up(app: &App, due: &DeliveryDue) -> Result<()> {
-    transact(app, &Once::unkeyed(), Table::Notifications, || async {
+    let told = transact(app, &Once::unkeyed(), Table::Notifications, || async {
         let mut batch = Batch::new(Table::Notifications);
         let found = store::find(&*app.store, due.subscription_id, due.delivery_id).await?;
         let (Some((subscription, subscription_version)), Some((delivery, version))) =
             (found.subscription, found.delivery)
         else {
-            return Ok(Change { batch, result: () });
+            return Ok(Change { batch, result: None });
         };
         if delivery.status != DeliveryStatus::Pending || delivery.due().round != due.round {
-            return Ok(Change { batch, result: () });
+            return Ok(Change { batch, result: None });
         }
         let now = app.clock.now();
         let reason = delivery.attempts.last().and_then(|attempt| attempt.error.clone());
         let reason = reason.unwrap_or_else(|| "It could not be tried.".to_owned());
         let told = of_failed(&delivery, &subscription.url, &reason, now);
         put(&mut batch, &Delivery { status: DeliveryStatus::Failed, ..delivery }, Expect::Version(version))?;
-        if subscription.status == SubscriptionStatus::Active && found.health.0.is_hopeless(now) {
+        let told = if subscription.status == SubscriptionStatus::Active && found.health.0.is_hopeless(now) {
             let why = "nothing got through for five days.";
-            disable(app, &mut batch, subscription, subscription_version, why).await?;
+            disable(app, &mut batch, subscription, subscription_version, why).await?
         } else {
-            enter(app, &mut batch, &told).await?;
-        }
-        Ok(Change { batch, result: () })
+            Some(enter(app, &mut batch, &told).await?)
+        };
+        Ok(Change { batch, result: told })
     })
-    .await
+    .await?;
+    tell_of(app, told).await
 }
