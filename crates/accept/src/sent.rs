@@ -54,6 +54,11 @@ impl Sent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
     }
 
+    /// Notes a secret, if there is one.
+    pub(crate) fn note_secret(&self, secret: Option<&str>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(secret.map(str::to_owned));
+    }
+
     /// Writes all of it, one value a line.
     ///
     /// # Errors

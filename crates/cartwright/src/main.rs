@@ -210,10 +210,11 @@ async fn serve(
     let (mail, email) = outside.mail.load()?;
     if !shop.data.join(FILE_NAME).is_file() {
         // A start that is refused makes no folder.
-        access.decide(false, listen)?;
+        access.decide(false, listen, limits.has_proxy())?;
     }
     let store = open_store(&shop)?;
-    let (access, who_may) = access.decide(has_keys(&*store).await?, listen)?;
+    let cors = access.cors();
+    let (access, who_may) = access.decide(has_keys(&*store).await?, listen, limits.has_proxy())?;
     let telemetry = &outside.telemetry;
     let app = application(&shop, &store, access, (mail, email, outside.webhook_allow_private)).await?;
     let hub = Hub::new(limits.of_streams(listen));
@@ -239,6 +240,11 @@ async fn serve(
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
     let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(listen)));
+    let door = door.shared_with(cors);
+    // A proxy in front has names of its own, and where there is TLS the certificate has them.
+    let is_behind_a_name = settings.tls.is_some() || !settings.trusted_proxies.is_empty();
+    let is_local_only = !app.access.is_required() && !is_behind_a_name;
+    let door = if is_local_only { door.local_only() } else { door };
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let data = std::path::absolute(&shop.data)?.join(FILE_NAME);
     say!("Cartwright {} is ready.", env!("CARGO_PKG_VERSION"));
