@@ -1,6 +1,7 @@
 //! HTTP as any caller speaks it: `http://` and `https://`, connections kept alive, every status an answer.
 
 use std::io::{BufRead, BufReader};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;

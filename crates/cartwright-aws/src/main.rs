@@ -82,7 +82,7 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
             let app = open(&settings, &config)?;
             let emf = emf(&app);
             let socket = WebSocket::new(app, Sockets::new(&config, settings.websocket_endpoint.as_deref()));
-            serve(emf, async |event: SocketEvent, time_left| socket.answer(event, time_left).await).await
+            serve(emf, async |event: SocketEvent, call| socket.answer(event, call.time_left).await).await
         }
         Role::DeadLetters => {
             let app = open(&settings, &config)?;
