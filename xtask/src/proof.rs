@@ -142,7 +142,8 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 /// Has Schemathesis ask a server of this build everything its description allows, and much that it does not.
 pub(crate) fn schemathesis(arguments: &[String]) -> Outcome {
     let program = tools::schemathesis()?.join("schemathesis");
-    with_server(&new_folder("schemathesis-data")?, |url| {
+    let (folder, log) = new_folder("schemathesis")?;
+    with_server(&folder, &log, |url| {
         let mut command = Command::new(program);
         command.current_dir(root()).args(["run", &format!("{url}/openapi.json"), "--checks", CHECKS]);
         run(command.args(["--max-examples", "10", "--seed", "1", "--workers", "2", "--no-color"]).args(arguments))

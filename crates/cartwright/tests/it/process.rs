@@ -21,6 +21,7 @@ mod overload;
 mod roles;
 mod sockets;
 mod startup;
+mod telemetry;
 mod tls;
 mod torture;
 mod transfer;
