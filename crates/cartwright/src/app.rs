@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::access::Principal;
 use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::notifications::Notifier;
@@ -56,6 +57,7 @@ pub struct App {
     ports: Arc<Ports>,
     correlation_id: Arc<str>,
     causation_id: Option<Uuid>,
+    principal: Arc<Principal>,
 }
 
 impl std::ops::Deref for App {
@@ -66,7 +68,7 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// The application over these ports.
+    /// The application over these ports, and none of the others.
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
@@ -75,8 +77,17 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        let ports = Arc::new(Ports { store, queues, notifier, clock, ids, config, in_flight: Arc::default() });
-        App { ports, correlation_id: Arc::from(""), causation_id: None }
+        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight: Arc::default() })
+    }
+
+    /// The application over all of these ports.
+    pub fn over(ports: Ports) -> Self {
+        App {
+            ports: Arc::new(ports),
+            correlation_id: Arc::from(""),
+            causation_id: None,
+            principal: Arc::new(Principal::Operator),
+        }
     }
 
     /// The id of the request all this comes of.
@@ -87,6 +98,16 @@ impl App {
     /// The application as seen by a request: events that come of it carry its id.
     pub fn for_request(&self, request_id: &str) -> App {
         App { correlation_id: Arc::from(request_id), ..self.clone() }
+    }
+
+    /// Who makes the request that this works for. A message is handled in the name of the shop itself.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The application as seen by a request that `principal` makes.
+    pub fn for_principal(&self, principal: Principal) -> App {
+        App { principal: Arc::new(principal), ..self.clone() }
     }
 
     /// The application as seen by the handler of `message`: events that come of it carry on its correlation id.

@@ -99,7 +99,7 @@ events! {
     /// It cannot be fulfilled.
     OrderRejected(OrderFact) from "cartwright.ordering" => [NotificationQueue];
     /// It is packed.
-    OrderPacked(OrderFact) from "cartwright.ordering" => [];
+    OrderPacked(OrderFact) from "cartwright.ordering" => [NotificationQueue];
     /// It left the house.
     OrderShipped(OrderFact) from "cartwright.ordering" => [StockQueue, NotificationQueue];
     /// It arrived.
@@ -107,7 +107,7 @@ events! {
     /// It was called off; what was reserved for it goes back.
     OrderCancelled(OrderFact) from "cartwright.ordering" => [StockQueue, NotificationQueue];
     /// It came back.
-    OrderReturned(OrderFact) from "cartwright.ordering" => [];
+    OrderReturned(OrderFact) from "cartwright.ordering" => [NotificationQueue];
     /// Every line of an order is reserved.
     StockReserved(StockReserved) from "cartwright.catalog" => [OrderStatusQueue];
     /// Not every line can be reserved; nothing is.
@@ -262,9 +262,11 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
             Event::OrderPlaced(order)
             | Event::OrderConfirmed(order)
             | Event::OrderRejected(order)
+            | Event::OrderPacked(order)
             | Event::OrderShipped(order)
             | Event::OrderDelivered(order)
-            | Event::OrderCancelled(order),
+            | Event::OrderCancelled(order)
+            | Event::OrderReturned(order),
         ) => notifications::on_order_moved(app, message, order).await,
         (Queue::NotificationQueue, Event::StockDepleted(level) | Event::StockReplenished(level)) => {
             notifications::on_stock_turned(app, message, level).await

@@ -13,12 +13,14 @@ pub mod app;
 pub mod cards;
 pub mod config;
 pub mod error;
+pub mod outbound;
 pub mod system;
 pub mod values;
 
 pub mod store;
 pub mod transfer;
 
+pub mod access;
 pub mod basket;
 pub mod catalog;
 pub mod customers;

@@ -1,13 +1,13 @@
 //! What notifications do when an order takes a step, and when a product runs out or comes back.
 
-use super::{of_order, of_stock};
+use super::{of_order, of_stock, ops};
 use crate::app::App;
 use crate::catalog::StockLevel;
 use crate::error::Result;
 use crate::events::Envelope;
 use crate::ordering::{self, OrderFact};
 
-/// An order took a step: tell its customer, and note in the order's timeline that they were told. What is noted there was
+/// An order took a step: put that into its customer's inbox, tell them, and note in the order's timeline that they were told. What is noted there was
 /// handed over, and is not handed over again. Whose order it is, is asked anew: the customer may have been erased since, and
 /// the name be another's.
 ///
@@ -18,6 +18,7 @@ pub async fn on_order_moved(app: &App, message: &Envelope, mut order: OrderFact)
         order.customer = customer;
     }
     let notification = of_order(message, &order);
+    ops::record(app, &notification).await?;
     if ordering::was_notified(app, &order.order_id, &notification).await? {
         return Ok(());
     }
@@ -28,7 +29,9 @@ pub async fn on_order_moved(app: &App, message: &Envelope, mut order: OrderFact)
 /// A product ran out or came back: tell the operators.
 ///
 /// # Errors
-/// Those of the [`Notifier`](super::Notifier).
+/// Those of the [`Notifier`](super::Notifier) and of the store.
 pub async fn on_stock_turned(app: &App, message: &Envelope, level: StockLevel) -> Result<()> {
-    app.notifier.notify(&of_stock(message, &level)).await
+    let notification = of_stock(message, &level);
+    ops::record(app, &notification).await?;
+    app.notifier.notify(&notification).await
 }

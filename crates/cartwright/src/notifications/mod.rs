@@ -6,6 +6,8 @@
 
 mod events;
 mod notifier;
+mod ops;
+mod store;
 
 use std::fmt::Write;
 
@@ -21,6 +23,7 @@ use crate::values::{Money, OrderId, ProductId, Username};
 
 pub use events::{on_order_moved, on_stock_turned};
 pub use notifier::Notifier;
+pub use ops::{last_entry, list_entries_after};
 
 /// Who is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -81,6 +84,53 @@ pub enum Facts {
         /// Pieces that could be sold then.
         available: i64,
     },
+}
+
+/// Whose notifications lie together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Inbox {
+    /// Those of a customer.
+    Customer(Username),
+    /// Those of the people who run the shop.
+    Operators,
+}
+
+impl Inbox {
+    /// The inbox that a notification goes to.
+    pub fn of(notification: &Notification) -> Inbox {
+        match (&notification.facts, notification.audience) {
+            (Facts::Order { user_name, .. }, Audience::Customers) => Inbox::Customer(user_name.clone()),
+            _ => Inbox::Operators,
+        }
+    }
+
+    /// Its name in keys. No user name is like that of the operators: it has no space.
+    fn key(&self) -> String {
+        match self {
+            Inbox::Customer(username) => format!("CUSTOMER {}", username.key()),
+            Inbox::Operators => "OPERATORS".to_owned(),
+        }
+    }
+}
+
+/// How many entries an inbox has had, and up to where they were read.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InboxHead {
+    last: u64,
+    #[serde(default)]
+    read_up_to: u64,
+}
+
+/// A notification in an inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InboxEntry {
+    /// Its number in its inbox: 1, 2, 3, without gaps.
+    pub sequence: u64,
+    /// What it says.
+    #[serde(flatten)]
+    pub notification: Notification,
 }
 
 /// What the customer is told of a step of their order. It goes by the status that the event tells, which may not be the

@@ -21,6 +21,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::extract::{IfMatch, List, Params, Post, Put, Segment};
 use super::reply::{NoContent, Reply, Upserted};
+use crate::access::Requires;
 use crate::app::App;
 use crate::error::{FieldError, Result};
 
@@ -224,6 +225,7 @@ struct Listed {
     method: Method,
     http_method: HttpMethod,
     path: &'static str,
+    requires: Requires,
     operation: fn() -> Operation,
     name: &'static str,
     summary: &'static str,
@@ -234,7 +236,13 @@ macro_rules! methods {
     ($($name:ident $method:ident $http:ident;)*) => {
         $(
             #[doc = concat!("Adds a `", stringify!($method), "` route.")]
-            pub fn $name<H, T, D>(mut self, path: &'static str, handler: H, summary: &'static str) -> Self
+            pub fn $name<H, T, D>(
+                mut self,
+                path: &'static str,
+                requires: Requires,
+                handler: H,
+                summary: &'static str,
+            ) -> Self
             where
                 H: Handler<T, App> + Documented<D>,
                 T: 'static,
@@ -244,6 +252,7 @@ macro_rules! methods {
                     method: Method::$method,
                     http_method: HttpMethod::$http,
                     path,
+                    requires,
                     operation: H::operation,
                     name: std::any::type_name::<H>(),
                     summary,
@@ -321,6 +330,7 @@ impl Listed {
         let mut builder = OperationBuilder::new()
             .tag(self.section)
             .summary(Some(self.summary))
+            .description(Some(self.requires.about()))
             .operation_id(Some(operation_id(self.name)));
         for name in path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')) {
             let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));

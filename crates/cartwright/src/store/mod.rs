@@ -59,11 +59,23 @@ pub enum Table {
     Purchases,
     /// Free-form items.
     Operations,
+    /// API keys, and the audit trail.
+    Access,
+    /// In-boxes, those who watch products, webhooks and their deliveries.
+    Notifications,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 5] = [Table::Catalog, Table::Basket, Table::Ordering, Table::Purchases, Table::Operations];
+    pub const ALL: [Table; 7] = [
+        Table::Catalog,
+        Table::Basket,
+        Table::Ordering,
+        Table::Purchases,
+        Table::Operations,
+        Table::Access,
+        Table::Notifications,
+    ];
 
     /// The table's name, in SQLite and as the stem of its name on AWS.
     pub fn name(self) -> &'static str {
@@ -73,6 +85,8 @@ impl Table {
             Table::Ordering => "ordering",
             Table::Purchases => "purchases",
             Table::Operations => "operations",
+            Table::Access => "access",
+            Table::Notifications => "notifications",
         }
     }
 }

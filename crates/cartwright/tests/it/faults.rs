@@ -10,6 +10,8 @@ use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
 /// What goes wrong with the next commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// Goes well: the fault is in a later one.
+    Pass,
     /// Fails, and nothing happened.
     Refuse,
     /// Fails, although it happened.
@@ -63,7 +65,7 @@ impl Store for FaultyStore {
         let failed =
             || CommitError::Failed(Error::new(Kind::Unavailable, "storage_failed", "A fault that a test put in."));
         match fault {
-            None => self.inner.commit(batch).await,
+            None | Some(Fault::Pass) => self.inner.commit(batch).await,
             Some(Fault::Refuse) => Err(failed()),
             Some(Fault::LoseAnswer) => self.inner.commit(batch).await.and(Err(failed())),
             Some(Fault::Panic) => panic!("a fault that a test put in"),

@@ -12,6 +12,7 @@ mod http2;
 mod import;
 mod limits;
 mod load;
+mod outbound;
 mod overload;
 mod roles;
 mod startup;

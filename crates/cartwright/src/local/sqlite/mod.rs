@@ -341,6 +341,8 @@ fn read_document(connection: &Connection, key: &Key) -> rusqlite::Result<Option<
         Table::Ordering => "SELECT version, body FROM ordering WHERE pk = ?1 AND sk = ?2",
         Table::Purchases => "SELECT version, body FROM purchases WHERE pk = ?1 AND sk = ?2",
         Table::Operations => "SELECT version, body FROM operations WHERE pk = ?1 AND sk = ?2",
+        Table::Access => "SELECT version, body FROM access WHERE pk = ?1 AND sk = ?2",
+        Table::Notifications => "SELECT version, body FROM notifications WHERE pk = ?1 AND sk = ?2",
     })?;
     let row = statement.query_row(params![key.pk, key.sk], |row| {
         let body = Body::from_text(row.get_ref(1)?.as_str()?);

@@ -7,7 +7,7 @@ const APPLICATION_ID: i32 = 0x4341_5254;
 
 /// The steps from one schema version to the next; `PRAGMA user_version` counts those that were taken. Never change a step
 /// that was released: add one.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -444,6 +444,8 @@ impl Statements {
             Table::Ordering => &statements!("ordering"),
             Table::Purchases => &statements!("purchases"),
             Table::Operations => &statements!("operations"),
+            Table::Access => &statements!("access"),
+            Table::Notifications => &statements!("notifications"),
         }
     }
 }
