@@ -6,12 +6,13 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
-use http::{Method, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::Method;
 
 use crate::access::Requires;
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::pages::{self, Page};
 use crate::rest::{Door, Routes, put_events};
 use crate::{basket, catalog, customers, operations, ordering, purchases};
 
@@ -36,6 +37,7 @@ fn routes() -> Routes {
         .get   ("/v1/products/{id}/stock/movements",   Staff,    products::list_movements, "List the stock ledger, newest first")
         .post  ("/v1/products/{id}/stock/movements",   Staff,    products::move_stock,     "Book goods received or written off")
         .get   ("/v1/products/{id}/stock/movements/{movementId}", Staff,    products::get_movement, "Get a line of the stock ledger")
+        .get   ("/v1/categories",                      Anyone,   products::list_categories, "List the categories that have products, by name")
         .section("Baskets")
         .get   ("/v1/baskets",                         Staff,    baskets::list_baskets,    "List baskets, by user name")
         .get   ("/v1/baskets/{user}",                  Customer, baskets::get_basket,      "Get a basket")
@@ -70,6 +72,7 @@ fn routes() -> Routes {
         .get   ("/v1/queues/{name}/dead-letters/{id}", Staff,    queues::get_dead_letter,  "Get a dead letter")
         .post  ("/v1/queues/{name}/dead-letters/redrive", Staff,    queues::redrive_dead_letters, "Put dead letters back into their queue")
         .post  ("/v1/queues/{name}/dead-letters/discard", Staff,    queues::discard_dead_letters, "Remove dead letters for good")
+        .get   ("/v1/events",                          Staff,    queues::list_events,      "List the events, who emits them, and the queues they go to")
         .section("Operations")
         .post  ("/v1/operations",                      Staff,    operations::http::operate, "Do what is named, with an item of a table")
         .section("Purchases")
@@ -130,7 +133,9 @@ pub fn door(app: &App) -> Door {
     let router: Router<App> = router
         .route("/health", get(health))
         .route("/openapi.json", get(openapi))
-        .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])).post(put_events))
+        .route("/", get(async |headers: HeaderMap| pages::page(Page::Shop, &headers)).post(put_events))
+        .route("/desk", get(async |headers: HeaderMap| pages::page(Page::Desk, &headers)))
+        .route("/web/{version}/{*file}", get(async |Path(path): Path<_>, headers: HeaderMap| pages::file(path, &headers)))
         .route("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"))))
         .route("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config)));
     Door::new(router.with_state(app.clone()), app)

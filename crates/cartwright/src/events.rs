@@ -141,6 +141,16 @@ pub struct Rule {
     pub queues: &'static [Queue],
 }
 
+impl Rule {
+    /// The service that emits the event.
+    pub fn service(&self) -> &'static str {
+        match self.source {
+            "com.swn.basket.checkoutbasket" => "basket",
+            own => own.strip_prefix("cartwright.").unwrap_or(own),
+        }
+    }
+}
+
 /// A durable queue with one consumer and a dead-letter queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Queue {
@@ -190,6 +200,17 @@ impl Queue {
             Queue::PurchaseQueue => "PurchaseQueue",
             Queue::PurchaseSummaryQueue => "PurchaseSummaryQueue",
             Queue::NotificationQueue => "NotificationQueue",
+        }
+    }
+
+    /// The service that consumes it: where [`handle`] takes its messages.
+    pub fn consumer(self) -> &'static str {
+        match self {
+            Queue::StockQueue | Queue::StockLedgerQueue => "catalog",
+            Queue::OrderQueue | Queue::OrderStatusQueue | Queue::OrderErasureQueue => "ordering",
+            Queue::BasketErasureQueue => "basket",
+            Queue::PurchaseQueue | Queue::PurchaseSummaryQueue => "purchases",
+            Queue::NotificationQueue => "notifications",
         }
     }
 

@@ -136,6 +136,7 @@ async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
     let config = Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() };
     let app = App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), config);
     catalog::ops::pin_currency(&app).await?;
+    catalog::ensure_indexed(&app).await?;
     Ok((app, store))
 }
 

@@ -124,6 +124,10 @@ export function field(label, { hint, tag = 'input', options, wide, ...props } = 
   const wrong = h('span', { class: 'bad-text', id: `${id}-wrong` });
   const element = h('div', { class: `field ${wide ? 'wide' : ''}` }, h('label', { for: id }, label), input,
     hint && h('span', { class: 'fine', id: `${id}-hint` }, hint), wrong);
+  input.addEventListener('input', () => {
+    wrong.replaceChildren();
+    input.removeAttribute('aria-invalid');
+  });
   return {
     element,
     input,

@@ -1,7 +1,7 @@
 // Products: all, of a category, or found by words.
 
 import { sleep } from '../lib/api.js';
-import { h, put } from '../lib/dom.js';
+import { h, icon, put } from '../lib/dom.js';
 import { price } from '../lib/format.js';
 import { heading, to } from '../lib/router.js';
 import { button, chip, empty, toast, trouble, words } from '../lib/ui.js';
@@ -112,7 +112,7 @@ function skeleton() {
 export function card(product, identified) {
   const stock = stockOf(product);
   const add = stock.soldOut
-    ? h('a', { class: 'button small plain', href: to('p', product.id) }, 'Tell me', h('span', { class: 'unseen' }, ` when ${product.name} is back`))
+    ? h('a', { class: 'button small', href: to('p', product.id) }, icon('bell'), h('span', null, 'Tell me'), h('span', { class: 'unseen' }, ` when ${product.name} is back`))
     : button('Add', {
       symbol: 'plus', kind: 'small', name: `Add ${product.name} to the basket`, done: 'Added',
       act: async () => {

@@ -11,7 +11,7 @@ import { knowWho } from './who.js';
 
 /** Tells of `change`, and of `entry` with the entry as its detail. */
 export const inboxChanges = new EventTarget();
-/** How many entries are not read yet, of those that were looked at. */
+/** How many entries are not read yet. */
 export const inbox = { unread: 0 };
 
 const path = (user) => `/v1/customers/${encodeURIComponent(user)}/inbox`;
@@ -29,8 +29,8 @@ export function listen() {
   const { signal } = watching.stop;
   const count = async () => {
     try {
-      const { data } = await get(`${path(user)}?limit=20`, { signal });
-      inbox.unread = data.items.filter(({ read }) => !read).length;
+      const { data } = await get(`${path(user)}?limit=1`, { signal });
+      inbox.unread = data.unread;
       inboxChanges.dispatchEvent(new Event('change'));
     } catch {
       // The number is a courtesy.
