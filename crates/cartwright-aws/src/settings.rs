@@ -77,6 +77,8 @@ pub enum Service {
     Operations,
     /// Queues and dead letters.
     Queues,
+    /// The operators' inbox, webhooks and their deliveries.
+    Notifications,
     /// What needs no table: health, description, documentation, unknown paths.
     Site,
 }
@@ -204,13 +206,14 @@ impl Role {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 7] = [
+    pub const ALL: [Service; 8] = [
         Service::Catalog,
         Service::Basket,
         Service::Ordering,
         Service::Purchases,
         Service::Operations,
         Service::Queues,
+        Service::Notifications,
         Service::Site,
     ];
 
@@ -223,6 +226,7 @@ impl Service {
             Service::Purchases => "purchases",
             Service::Operations => "operations",
             Service::Queues => "queues",
+            Service::Notifications => "notifications",
             Service::Site => "site",
         }
     }
@@ -235,6 +239,7 @@ impl Service {
             Service::Ordering => Some(Table::Ordering),
             Service::Purchases => Some(Table::Purchases),
             Service::Operations | Service::Queues => Some(Table::Operations),
+            Service::Notifications => Some(Table::Notifications),
             Service::Site => None,
         }
     }

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::pages::{self, Page};
 use crate::rest::{Door, Routes, put_events};
-use crate::{basket, catalog, customers, operations, ordering, purchases};
+use crate::{basket, catalog, customers, notifications, operations, ordering, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
@@ -22,6 +22,7 @@ fn routes() -> Routes {
     use basket::http as baskets;
     use catalog::http as products;
     use customers::http as people;
+    use notifications::http as notes;
     use ordering::http as orders;
     use crate::queues::http as queues;
 
@@ -65,6 +66,11 @@ fn routes() -> Routes {
         .delete("/v1/customers/{username}/addresses/{addressId}", Customer, people::remove_address, "Remove an address")
         .get   ("/v1/customers/{username}/orders",     Customer, orders::list_orders_of_customer, "List the orders of a customer, newest first")
         .get   ("/v1/customers/{username}/export",     Customer, people::export_customer,  "Get everything that is kept about a customer")
+        .get   ("/v1/customers/{username}/inbox",      Customer, notes::list_inbox,        "List what a customer was told, newest first")
+        .put   ("/v1/customers/{username}/inbox/read", Customer, notes::mark_read,         "Mark what a customer was told as read")
+        .section("Notifications")
+        .get   ("/v1/inbox",                           Staff,    notes::list_operators_inbox, "List what operators were told, newest first")
+        .put   ("/v1/inbox/read",                      Staff,    notes::mark_operators_read, "Mark what operators were told as read")
         .section("Queues")
         .get   ("/v1/queues",                          Staff,    queues::list_queues,      "List the queues and what they hold")
         .get   ("/v1/queues/{name}",                   Staff,    queues::get_queue,        "Get a queue and what it holds")

@@ -113,7 +113,7 @@ events! {
     /// Not every line can be reserved; nothing is.
     StockRejected(StockRejected) from "cartwright.catalog" => [OrderStatusQueue];
     /// A customer was erased; their data is to go wherever it is kept.
-    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue];
+    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue, NotificationQueue];
     /// Stock of one or more products was reserved, released, shipped, received or counted.
     StockMoved(StockMoved) from "cartwright.catalog" => [StockLedgerQueue];
     /// Nothing of a product is available any more.
@@ -271,6 +271,9 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         }
         (Queue::OrderErasureQueue, Event::CustomerErased(erased)) => ordering::on_customer_erased(app, erased).await,
         (Queue::BasketErasureQueue, Event::CustomerErased(erased)) => basket::on_customer_erased(app, erased).await,
+        (Queue::NotificationQueue, Event::CustomerErased(erased)) => {
+            notifications::on_customer_erased(app, erased).await
+        }
         (Queue::StockLedgerQueue, Event::StockMoved(moved)) => catalog::on_stock_moved(app, message, moved).await,
         (Queue::PurchaseQueue, Event::PurchaseRequested(request)) => {
             purchases::on_purchase_requested(app, request).await

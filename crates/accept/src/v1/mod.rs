@@ -3,6 +3,7 @@
 mod baskets;
 mod checkout;
 mod customers;
+mod notifications;
 mod orders;
 mod products;
 pub(crate) mod purchases;
@@ -21,4 +22,5 @@ pub(crate) const CHECKS: &[&[Check]] = &[
     customers::CHECKS,
     purchases::CHECKS,
     queues::CHECKS,
+    notifications::CHECKS,
 ];

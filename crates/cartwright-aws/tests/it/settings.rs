@@ -65,7 +65,7 @@ fn what_is_missing_or_wrong_is_named() {
         (&[("ROLE", "chef")], "ROLE is \"chef\""),
         (
             &[("SERVICE", "")],
-            "SERVICE is missing: it must be one of catalog, basket, ordering, purchases, operations, queues, site",
+            "SERVICE is missing: it must be one of catalog, basket, ordering, purchases, operations, queues, notifications, site",
         ),
         (&[("SERVICE", "x")], "SERVICE is \"x\""),
         (&[("CORS_ORIGIN", "a\nb")], "CORS_ORIGIN is \"a\\nb\""),

@@ -128,6 +128,7 @@ fn function_for(method: &Method, path: &str) -> &'static str {
         "purchases" | "product-purchase" => "PurchasesApi",
         "operations" | "DynamoDBManager" => "OperationsApi",
         "queues" => "QueuesApi",
+        "inbox" | "subscriptions" | "deliveries" => "NotificationsApi",
         _ => "SiteApi",
     }
 }
@@ -175,7 +176,7 @@ fn every_route_reaches_the_function_that_may_touch_its_tables() {
 fn every_function_has_a_role_of_its_own_a_log_with_an_end_and_the_settings_it_reads() {
     let template = Template::read();
     let mut roles = BTreeSet::new();
-    let services = ["catalog", "basket", "ordering", "purchases", "operations", "queues", "site"];
+    let services = ["catalog", "basket", "ordering", "purchases", "operations", "queues", "notifications", "site"];
     let mut served = BTreeSet::new();
     for (id, function) in template.all("AWS::Serverless::Function") {
         let role = function["Role"]["Fn::GetAtt"][0].as_str().unwrap();

@@ -8,9 +8,13 @@ use super::{Address, AddressLabel, Customer, CustomerName, CustomerPatch, Postal
 use crate::app::App;
 use crate::basket::{self, Basket};
 use crate::error::Result;
+use crate::notifications::{self, InboxItem};
 use crate::ordering::{self, Order};
 use crate::rest::{IfMatch, Items, List, NoContent, Post, Put, Reply, Segment};
 use crate::values::{Email, Username};
+
+/// Most entries of the inbox in an export.
+const MAX_EXPORTED_ENTRIES: usize = 500;
 
 /// A new customer.
 #[derive(Deserialize, ToSchema)]
@@ -54,6 +58,8 @@ pub struct CustomerExport {
     orders: Vec<Order>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+    /// What the customer was told, newest first, up to 500; `/v1/customers/{user}/inbox` has older ones.
+    inbox: Vec<InboxItem>,
 }
 
 fn reply<const STATUS: u16>(versioned: VersionedCustomer) -> Reply<STATUS, Customer> {
@@ -136,10 +142,12 @@ pub(crate) async fn export_customer(
     let customer = ops::get_customer(&app, &user).await?.customer;
     let basket = basket::find_basket(&app, &user).await?;
     let orders = ordering::all_orders_of(&app, &user, &list).await?;
+    let inbox = notifications::newest_of(&app, &user, MAX_EXPORTED_ENTRIES).await?;
     Ok(Reply::new(CustomerExport {
         customer: std::sync::Arc::unwrap_or_clone(customer),
         basket: basket.map(std::sync::Arc::unwrap_or_clone),
         orders: orders.items.into_iter().map(|versioned| std::sync::Arc::unwrap_or_clone(versioned.order)).collect(),
         next_cursor: orders.next.map(crate::store::Cursor::into_text),
+        inbox,
     }))
 }

@@ -1,15 +1,16 @@
-//! What notifications do when an order takes a step, and when a product runs out or comes back.
+//! What notifications do when an order takes a step, when a product runs out or comes back, and when a customer is erased.
 
 use super::{of_order, of_stock, ops};
 use crate::app::App;
 use crate::catalog::StockLevel;
+use crate::customers::CustomerErased;
 use crate::error::Result;
 use crate::events::Envelope;
 use crate::ordering::{self, OrderFact};
 
-/// An order took a step: put that into its customer's inbox, tell them, and note in the order's timeline that they were told. What is noted there was
-/// handed over, and is not handed over again. Whose order it is, is asked anew: the customer may have been erased since, and
-/// the name be another's.
+/// An order took a step: put that into its customer's inbox, tell them, and note in the order's timeline that they were told.
+/// What is noted there was handed over, and is not handed over again. Whose order it is, is asked anew: the customer may have
+/// been erased since, and the name be another's.
 ///
 /// # Errors
 /// Those of the [`Notifier`](super::Notifier); those of the store are worth another try.
@@ -34,4 +35,12 @@ pub async fn on_stock_turned(app: &App, message: &Envelope, level: StockLevel) -
     let notification = of_stock(message, &level);
     ops::record(app, &notification).await?;
     app.notifier.notify(&notification).await
+}
+
+/// A customer was erased: throw away what they were told.
+///
+/// # Errors
+/// Those of the store; all of them are worth another try.
+pub async fn on_customer_erased(app: &App, erased: CustomerErased) -> Result<()> {
+    ops::discard_inbox(app, &erased.username, erased.at).await
 }

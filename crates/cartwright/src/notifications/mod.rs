@@ -5,6 +5,7 @@
 //! fails is tried again by itself. What was told about an order is in the order's timeline.
 
 mod events;
+pub mod http;
 mod notifier;
 mod ops;
 mod store;
@@ -21,9 +22,9 @@ use crate::events::Envelope;
 use crate::ordering::{OrderFact, Status};
 use crate::values::{Money, OrderId, ProductId, Username};
 
-pub use events::{on_order_moved, on_stock_turned};
+pub use events::{on_customer_erased, on_order_moved, on_stock_turned};
 pub use notifier::Notifier;
-pub use ops::{last_entry, list_entries_after};
+pub use ops::{last_entry, list_entries_after, newest_of};
 
 /// Who is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -60,7 +61,7 @@ pub struct Notification {
 }
 
 /// What a notification is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "about", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Facts {
     /// An order that took a step.
@@ -120,6 +121,21 @@ struct InboxHead {
     last: u64,
     #[serde(default)]
     read_up_to: u64,
+    /// When the last customer of this name was erased: nothing that happened until then is put in any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erased_at: Option<Timestamp>,
+}
+
+impl InboxHead {
+    /// Whether what happened `at` that time is not for whoever has the name now.
+    fn is_closed_to(&self, at: Timestamp) -> bool {
+        self.erased_at.is_some_and(|erased_at| at <= erased_at)
+    }
+
+    /// How many entries are not read.
+    fn unread(&self) -> u64 {
+        self.last.saturating_sub(self.read_up_to)
+    }
 }
 
 /// A notification in an inbox.
@@ -131,6 +147,38 @@ pub struct InboxEntry {
     /// What it says.
     #[serde(flatten)]
     pub notification: Notification,
+}
+
+/// An entry of an inbox, as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InboxItem {
+    /// The id of the notification: the same in every channel.
+    id: Uuid,
+    /// Its number in this inbox.
+    sequence: u64,
+    /// The event it tells of.
+    event: String,
+    /// When that happened.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// In a line.
+    subject: String,
+    /// In whole.
+    text: String,
+    /// What the text says, for programs.
+    facts: Facts,
+    /// Whether it was marked as read.
+    read: bool,
+}
+
+impl InboxItem {
+    /// The entry, in an inbox that was read up to that number.
+    fn of(entry: InboxEntry, read_up_to: u64) -> InboxItem {
+        let InboxEntry { sequence, notification } = entry;
+        let Notification { id, event, at, subject, text, facts, .. } = notification;
+        InboxItem { id, sequence, event, at, subject, text, facts, read: sequence <= read_up_to }
+    }
 }
 
 /// What the customer is told of a step of their order. It goes by the status that the event tells, which may not be the

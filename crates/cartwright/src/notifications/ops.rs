@@ -1,40 +1,165 @@
 //! What can be done with notifications: put into an inbox, read from there.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Inbox, InboxEntry, InboxHead, Notification, store};
+use super::store::{self, Numbered};
+use super::{Inbox, InboxEntry, InboxHead, InboxItem, Notification};
 use crate::app::App;
-use crate::error::Result;
-use crate::store::{Batch, Change, Expect, Once, Table, transact};
+use crate::error::{Error, Kind, Result};
+use crate::rest::{List, Listing};
+use crate::store::{Batch, Change, Cursor, Doc, Expect, MAX_PAGE, Once, Table, transact};
+use crate::values::Username;
 
 /// How long an entry of an inbox is kept.
 const ENTRY_KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
+/// How long the inbox of an erased customer stays closed to what is still to come: longer than any event may wait.
+const CLOSED_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// Puts a notification into the inbox it is for, once, however often it is put there; what goes out through the other
 /// channels is in the same commit. Returns the entry it is.
 ///
 /// # Errors
-/// Those of the store.
+/// `customer_erased` while what happened to a customer who was erased since is still told under their name: worth another
+/// try, when their orders have another. Those of the store.
 pub(super) async fn record(app: &App, notification: &Notification) -> Result<InboxEntry> {
     let inbox = Inbox::of(notification);
     transact(app, &Once::unkeyed(), Table::Notifications, || async {
         let mut batch = Batch::new(Table::Notifications);
         let seen_key = store::seen_key(&inbox, notification.id);
         if let Some(seen) = app.store.get(&seen_key).await? {
-            let sequence = seen.parse_owned::<InboxHead>()?.last;
+            let Numbered { sequence, .. } = seen.parse_owned()?;
             return Ok(Change { batch, result: InboxEntry { sequence, notification: notification.clone() } });
         }
         let (head, version) = store::get_head(&*app.store, &inbox).await?;
-        let expect = if version == 0 { Expect::Absent } else { Expect::Version(version) };
+        if head.is_closed_to(notification.at) {
+            return Err(erased());
+        }
+        let expect = expect_version(version);
         let head = InboxHead { last: head.last + 1, ..head };
         let entry = InboxEntry { sequence: head.last, notification: notification.clone() };
         let expires_at = app.clock.now() + ENTRY_KEPT;
         batch.put(store::head_key(&inbox), expect, &head)?;
         batch.put_until(store::entry_key(&inbox, head.last), Expect::Absent, &entry, expires_at)?;
-        batch.put_until(seen_key, Expect::Absent, &head, expires_at)?;
+        let seen = Numbered { sequence: head.last, at: notification.at };
+        batch.put_until(seen_key, Expect::Absent, &seen, expires_at)?;
         Ok(Change { batch, result: entry })
     })
     .await
+}
+
+/// A page of an inbox.
+pub(super) struct InboxPage {
+    /// Its entries, newest first.
+    pub(super) listing: Listing<InboxItem>,
+    /// How many entries of the whole inbox are not read.
+    pub(super) unread: u64,
+}
+
+fn erased() -> Error {
+    Error::new(Kind::Conflict, "customer_erased", "The customer was erased; their orders get another name.")
+}
+
+fn expect_version(version: u64) -> Expect {
+    if version == 0 { Expect::Absent } else { Expect::Version(version) }
+}
+
+/// A page of an inbox, newest first.
+///
+/// # Errors
+/// `invalid_request` for a cursor of another list.
+pub(super) async fn list_inbox(app: &App, inbox: &Inbox, list: &List) -> Result<InboxPage> {
+    let scope = format!("inbox of {}", inbox.key());
+    let after = list.after(&scope)?;
+    let (head, _) = store::get_head(&*app.store, inbox).await?;
+    let page = store::list_newest(&*app.store, inbox, after.as_deref(), list.limit()).await?;
+    let item = |doc: &Doc| Ok(InboxItem::of(doc.parse_owned()?, head.read_up_to));
+    let items = page.docs.iter().map(item).collect::<Result<_>>()?;
+    let listing = Listing { items, next: page.next.map(|sk| Cursor::new(&scope, &sk)) };
+    Ok(InboxPage { listing, unread: head.unread() })
+}
+
+/// Up to `most` of the newest entries of a customer's inbox, newest first. The read the export of a customer is allowed.
+///
+/// # Errors
+/// Those of the store.
+pub async fn newest_of(app: &App, customer: &Username, most: usize) -> Result<Vec<InboxItem>> {
+    let inbox = Inbox::Customer(customer.clone());
+    let (head, _) = store::get_head(&*app.store, &inbox).await?;
+    let (mut items, mut after) = (Vec::new(), None);
+    loop {
+        let limit = (most - items.len()).min(MAX_PAGE);
+        let page = store::list_newest(&*app.store, &inbox, after.as_deref(), limit).await?;
+        for doc in &page.docs {
+            items.push(InboxItem::of(doc.parse_owned()?, head.read_up_to));
+        }
+        after = page.next;
+        if after.is_none() || items.len() >= most {
+            return Ok(items);
+        }
+    }
+}
+
+/// Notes that an inbox was read up to the entry with that number. What was read stays so.
+///
+/// # Errors
+/// `invalid_request` for a number that no entry has had yet.
+pub(super) async fn mark_read(app: &App, inbox: &Inbox, up_to: u64) -> Result<()> {
+    transact(app, &Once::unkeyed(), Table::Notifications, || async {
+        let (head, version) = store::get_head(&*app.store, inbox).await?;
+        let mut batch = Batch::new(Table::Notifications);
+        if up_to > head.last {
+            return Err(Error::field(
+                "/upTo",
+                format!("must be at most {}, the number of the newest entry", head.last),
+            ));
+        }
+        if up_to > head.read_up_to {
+            let head = InboxHead { read_up_to: up_to, ..head };
+            batch.put(store::head_key(inbox), expect_version(version), &head)?;
+        }
+        Ok(Change { batch, result: () })
+    })
+    .await
+}
+
+/// Throws away what is in the inbox of a customer who was erased, and closes it to what is still to come of theirs. What
+/// the next of that name is told stays.
+///
+/// # Errors
+/// Those of the store; what was thrown away until then is gone.
+pub(super) async fn discard_inbox(app: &App, customer: &Username, at: Timestamp) -> Result<()> {
+    let inbox = Inbox::Customer(customer.clone());
+    transact(app, &Once::unkeyed(), Table::Notifications, || async {
+        let (head, version) = store::get_head(&*app.store, &inbox).await?;
+        let mut batch = Batch::new(Table::Notifications);
+        if !head.is_closed_to(at) {
+            let head = InboxHead { erased_at: Some(at), ..head };
+            batch.put_until(store::head_key(&inbox), expect_version(version), &head, at + CLOSED_KEPT)?;
+        }
+        Ok(Change { batch, result: () })
+    })
+    .await?;
+    // Nothing older is added any more, so what is listed from here on is all there is.
+    let (mut after, mut gone_up_to) = (None, 0);
+    loop {
+        let page = store::list_everything(&*app.store, &inbox, after.as_deref()).await?;
+        let mut batch = Batch::new(Table::Notifications);
+        for doc in &page.docs {
+            let numbered: Numbered = doc.parse_owned()?;
+            if numbered.at <= at {
+                batch.delete(store::key_of(&inbox, doc), Expect::Anything);
+                gone_up_to = gone_up_to.max(numbered.sequence);
+            }
+        }
+        if !batch.is_empty() {
+            app.store.commit(batch).await?;
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    mark_read(app, &inbox, gone_up_to).await
 }
 
 /// Up to `limit` (1 to 100) entries of an inbox with a number above `after`, in the order of their numbers.

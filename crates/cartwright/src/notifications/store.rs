@@ -6,21 +6,33 @@
 //! INBOX#<whose>   SEEN#<notification>  guard: the number of the entry that this notification became
 //! ```
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Inbox, InboxEntry, InboxHead};
 use crate::error::Result;
-use crate::store::{Key, Partition, Store, Table};
+use crate::store::{Doc, Key, MAX_PAGE, Page, Partition, Store, Table};
 
+/// The sort key of the head.
+const HEAD: &str = "HEAD";
 /// The sort keys of entries begin so.
 const ENTRY: &str = "ENTRY#";
+
+/// A guard, which is also a part of the entry: the number of the entry that a notification became, and when what it tells of
+/// happened.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Numbered {
+    pub(super) sequence: u64,
+    pub(super) at: Timestamp,
+}
 
 fn partition(inbox: &Inbox) -> Partition {
     Partition::new(Table::Notifications, format!("INBOX#{}", inbox.key()))
 }
 
 pub(super) fn head_key(inbox: &Inbox) -> Key {
-    partition(inbox).key("HEAD")
+    partition(inbox).key(HEAD)
 }
 
 pub(super) fn entry_key(inbox: &Inbox, sequence: u64) -> Key {
@@ -40,6 +52,23 @@ pub(super) fn seen_key(inbox: &Inbox, notification: Uuid) -> Key {
 pub(super) async fn get_head(store: &dyn Store, inbox: &Inbox) -> Result<(InboxHead, u64)> {
     let doc = store.get(&head_key(inbox)).await?;
     doc.map_or(Ok((InboxHead::default(), 0)), |doc| Ok((doc.parse_owned()?, doc.version)))
+}
+
+/// A page of the entries of an inbox, newest first.
+pub(super) async fn list_newest(store: &dyn Store, inbox: &Inbox, after: Option<&str>, limit: usize) -> Result<Page> {
+    store.list(&partition(inbox).starting_with(ENTRY).descending(), after, limit).await
+}
+
+/// A page of everything of an inbox but its head.
+pub(super) async fn list_everything(store: &dyn Store, inbox: &Inbox, after: Option<&str>) -> Result<Page> {
+    let mut page = store.list(&partition(inbox).all(), after, MAX_PAGE).await?;
+    page.docs.retain(|doc| &*doc.sk != HEAD);
+    Ok(page)
+}
+
+/// The key of a document that was listed.
+pub(super) fn key_of(inbox: &Inbox, doc: &Doc) -> Key {
+    partition(inbox).key(&*doc.sk)
 }
 
 /// The entries of an inbox with a number above `after`, in the order of their numbers.

@@ -37,6 +37,14 @@ impl<const STATUS: u16, T> Reply<STATUS, T> {
         self.header(LOCATION, location)
     }
 
+    /// With the `Link` to the next page of `list`, if there is one.
+    pub fn next_page(self, list: &List, next_cursor: Option<&str>) -> Self {
+        match next_cursor {
+            Some(next) => self.header(LINK, list.link(next)),
+            None => self,
+        }
+    }
+
     fn header(mut self, name: HeaderName, value: String) -> Self {
         self.headers.push((name, value));
         self

@@ -9,6 +9,7 @@ mod customers;
 mod delivery;
 mod erasure;
 mod faults;
+mod inbox;
 mod notifications;
 mod notifier;
 mod operations;
