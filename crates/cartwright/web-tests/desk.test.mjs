@@ -39,7 +39,7 @@ test('a dead letter is looked into, put back, and discarded with a reason', asyn
   await letterDies();
   const page = await visit(browser, shop);
   await page.goto('/desk');
-  await page.getByText('open to this machine only').waitFor();
+  await page.getByText(/open to this machine only/).waitFor();
   await page.getByRole('navigation', { name: 'Desk' }).getByRole('link', { name: 'Queues' }).click();
   await page.getByRole('link', { name: 'OrderQueue' }).click();
   await reached(page, 'OrderQueue');

@@ -272,12 +272,12 @@ test('the first view is light, and nothing in it moves by itself', async () => {
   page.assertClean();
 });
 
-test('no view keeps anyone out: axe-core finds nothing serious, in light and dark, on desktop and phone', async () => {
+test('no view keeps anyone out: axe-core finds nothing serious, in light on a desktop or dark on a phone', async () => {
   const some = await product(shop, 'Axe handle', { stock: 3 });
   await shop.api('POST', '/v1/baskets/axe/items', { productId: some.id, quantity: 1 });
   const { orderId } = await shop.api('POST', '/v1/baskets/axe/checkout', {});
   await shop.api('POST', '/v1/baskets/axe/items', { productId: some.id, quantity: 1 });
-  for (const [scheme, phone] of [['light', false], ['dark', false], ['light', true], ['dark', true]]) {
+  for (const [scheme, phone] of [['light', false], ['dark', true]]) {
     const page = await visit(browser, shop, { user: 'axe', scheme, phone });
     for (const address of ['/', `/#/p/${some.id}`, '/#/basket', '/#/checkout', `/#/o/${orderId}`, '/#/orders', '/#/inbox', '/#/you', '/#/search/zzzz']) {
       await page.goto(address);

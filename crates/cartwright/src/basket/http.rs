@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ops::{self, Accepted, VersionedBasket};
 use super::{CheckoutRequest, Color, Contact, Line, LineRequest, Merge, total_of};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ordering::Status;
 use crate::rest::{IfMatch, Items, List, NoContent, Params, Post, Put, Reply, Segment, Upserted};
 use crate::store::Once;
@@ -20,8 +20,10 @@ pub struct BasketView {
     items: Vec<Line>,
     /// What it comes to at the prices shown.
     total: Money,
-    #[schema(value_type = String, format = DateTime)]
-    updated_at: jiff::Timestamp,
+    /// When it last changed; absent of one that is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    updated_at: Option<jiff::Timestamp>,
 }
 
 /// What a basket is to hold.
@@ -39,6 +41,14 @@ pub struct SetLine {
     /// The choice within the product.
     #[serde(default)]
     color: Color,
+}
+
+/// What to answer when there is no basket.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+pub struct BasketParams {
+    /// `true`: an empty basket without an entity tag, instead of a 404.
+    or_empty: Option<bool>,
 }
 
 /// Which line is meant.
@@ -104,7 +114,7 @@ pub struct AcceptedView {
 fn view(app: &App, versioned: VersionedBasket) -> Result<BasketView> {
     let basket = std::sync::Arc::unwrap_or_clone(versioned.basket);
     let total = total_of(&basket.lines, app.config.currency)?;
-    Ok(BasketView { user_name: basket.user_name, items: basket.lines, total, updated_at: basket.updated_at })
+    Ok(BasketView { user_name: basket.user_name, items: basket.lines, total, updated_at: Some(basket.updated_at) })
 }
 
 fn reply<const STATUS: u16>(app: &App, versioned: VersionedBasket) -> Result<Reply<STATUS, BasketView>> {
@@ -118,8 +128,18 @@ pub(crate) async fn list_baskets(app: App, list: List) -> Result<Reply<200, Item
     Ok(Reply::page(&list, crate::rest::Listing { items, next: listing.next }, |basket| basket))
 }
 
-pub(crate) async fn get_basket(app: App, Segment(user): Segment<Username>) -> Result<Reply<200, BasketView>> {
-    reply(&app, ops::get_basket(&app, &user).await?)
+pub(crate) async fn get_basket(
+    app: App,
+    Segment(user): Segment<Username>,
+    Params(params): Params<BasketParams>,
+) -> Result<Reply<200, BasketView>> {
+    match ops::get_basket(&app, &user).await {
+        Err(error) if error.kind() == Kind::NotFound && params.or_empty == Some(true) => {
+            let total = Money::zero(app.config.currency);
+            Ok(Reply::new(BasketView { user_name: user, items: Vec::new(), total, updated_at: None }))
+        }
+        found => reply(&app, found?),
+    }
 }
 
 pub(crate) async fn replace_basket(

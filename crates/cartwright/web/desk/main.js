@@ -30,11 +30,12 @@ function drawFrame() {
   const [name = ''] = parts();
   put(document.getElementById('nav'), h('ul', null, LINKS.filter(({ role = 'staff' }) => may(role)).map((link) => h('li', null,
     h('a', { href: link.address, 'aria-current': link.views.includes(name) && 'page' }, icon(link.symbol), h('span', null, link.name))))));
-  put(document.getElementById('who'),
-    session.accessControl && session.role !== 'anyone' && [h('p', { class: 'fine' }, session.name && `${session.name}, `, session.role), button('Sign out', { kind: 'small', act: signOut })],
+  const isIn = session.accessControl && session.role !== 'anyone';
+  put(document.getElementById('who'), isIn && button('Sign out', { kind: 'small', act: signOut }),
     h('p', { class: 'fine row' }, h('a', { href: './' }, 'Storefront'), h('a', { href: 'docs' }, 'API')));
-  put(document.getElementById('notice'), session.accessControl === false
-    && h('p', { class: 'notice warn slim' }, icon('lock'), h('span', null, 'No access control is configured. This desk is open to this machine only, and to everyone who uses it.')));
+  put(document.getElementById('notice'),
+    session.accessControl === false && h('p', { class: 'notice warn slim' }, icon('alert'), h('span', null, 'No access control is configured: open to this machine only.')),
+    isIn && h('p', { class: 'notice slim' }, icon('lock'), h('span', null, `Signed in as ${[session.name, session.role].filter(Boolean).join(', ')}.`)));
 }
 
 /** The view, for those who may see it; else a way in. */

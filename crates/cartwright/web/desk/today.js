@@ -75,11 +75,9 @@ export async function today(_, signal) {
     put(alerts, stockAlerts(data.items));
   }
 
-  await look();
+  const again = () => readAlerts().catch(() => put(alerts, stockAlerts([])));
+  await Promise.all([look(), again()]);
   repeat(look, LOOK_MS, signal);
-  put(alerts, stockAlerts([]));
-  const again = () => readAlerts().catch(() => {});
-  again();
   watch('operators', { onEvent: again, onPoll: again, pollMs: 10_000, signal });
   return {
     title: 'Today',

@@ -48,7 +48,7 @@ function choosing() {
       name.blame(wrong);
       if (wrong) return name.input.focus();
       chooseUser(name.value);
-      await loadBasket({ force: true });
+      await loadBasket();
       toast(`You are shopping as ${name.value}.`);
     },
   });

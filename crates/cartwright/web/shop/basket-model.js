@@ -1,6 +1,6 @@
 // The visitor's basket: what the server says it holds, and what changes it.
 
-import { Problem, find, once, send } from '../lib/api.js';
+import { Problem, get, once, send } from '../lib/api.js';
 import { changes, session } from '../lib/session.js';
 
 /** Tells of `change`. */
@@ -8,8 +8,6 @@ export const basketChanges = new EventTarget();
 
 /** What it holds, as far as is known. */
 export const basket = { user: '', items: [], total: null, isKnown: false };
-
-const hasOne = (user) => `basket:${user}`;
 
 /** How many pieces are in it. */
 export function pieces() {
@@ -21,17 +19,17 @@ function show(view) {
   basket.items = view?.items ?? [];
   basket.total = view?.total ?? null;
   basket.isKnown = true;
-  localStorage.setItem(hasOne(session.user), view ? 'yes' : 'no');
+  // So that other tabs look again.
+  localStorage.setItem(`basket:${session.user}`, view?.updatedAt ?? '');
   basketChanges.dispatchEvent(new Event('change'));
 }
 
-/** Asks the server what is in it; not, when this browser knows that there is none and `force` is not set. */
-export async function loadBasket({ force = false } = {}) {
+/** Asks the server what is in it. */
+export async function loadBasket() {
   const { user } = session;
   if (!user) return show(null);
-  if (!force && localStorage.getItem(hasOne(user)) === 'no') return show(null);
-  const found = await find(`/v1/baskets/${encodeURIComponent(user)}`);
-  if (user === session.user) show(found?.data);
+  const { data } = await get(`/v1/baskets/${encodeURIComponent(user)}?orEmpty=true`);
+  if (user === session.user) show(data);
 }
 
 /** Puts `quantity` pieces of a product into it. */
@@ -57,7 +55,7 @@ export async function removeLine(line) {
     show((await send('DELETE', `${linePath(line)}?color=${encodeURIComponent(line.color)}`)).data);
   } catch (error) {
     if (!(error instanceof Problem && error.status === 404)) throw error;
-    await loadBasket({ force: true });
+    await loadBasket();
   }
 }
 

@@ -59,7 +59,7 @@ function row(first) {
   const stock = h('p', { class: 'warn-text fine' });
   const failed = async (error) => {
     toast(words(error), { kind: 'bad' });
-    await loadBasket({ force: true }).catch(() => {});
+    await loadBasket().catch(() => {});
     number.set(line.quantity);
   };
   const number = stepper(first.quantity, `Quantity of ${first.name}`, (quantity) => {

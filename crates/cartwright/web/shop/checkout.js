@@ -103,7 +103,7 @@ function page() {
       put(form.querySelector('.summary .price.large'), price(currentTotal));
     } else if (error instanceof Problem && ['product_gone', 'basket_empty'].includes(error.code)) {
       put(says, h('div', { class: 'notice warn' }, h('span', null, error.message, ' ', h('a', { href: to('basket') }, 'See the basket'))));
-      loadBasket({ force: true }).catch(() => {});
+      loadBasket().catch(() => {});
     } else {
       put(says, h('div', { class: 'notice bad' }, words(error)));
       for (const { name, detail } of error.fields ?? []) fields[name]?.blame(detail);

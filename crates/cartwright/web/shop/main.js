@@ -6,7 +6,7 @@ import { changes, identify, session } from '../lib/session.js';
 import { pending, resume } from '../lib/api.js';
 import { empty, tellWhenOffline } from '../lib/ui.js';
 import { account } from './account.js';
-import { basket, basketChanges, loadBasket, pieces } from './basket-model.js';
+import { basketChanges, loadBasket, pieces } from './basket-model.js';
 import { basketPage } from './basket.js';
 import { checkout } from './checkout.js';
 import { list } from './home.js';
@@ -101,7 +101,7 @@ addEventListener('storage', ({ key }) => key === `basket:${session.user}` && loa
 changes.addEventListener('change', listen);
 identified.then(() => {
   listen();
-  resume('add:').then((resumed) => (resumed > 0 || !basket.isKnown) && loadBasket({ force: resumed > 0 })).catch(() => {});
+  resume('add:').then((resumed) => resumed > 0 && loadBasket()).catch(() => {});
 });
 if (pending('checkout') && parts()[0] !== 'checkout') go('checkout');
 route(document.getElementById('main'), views, 'Cartwright');
