@@ -7,6 +7,7 @@ mod aws_test;
 mod deploy;
 mod emulator;
 mod lambda;
+mod pages;
 mod tools;
 
 use std::env;
@@ -22,8 +23,8 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, doc, deny,
-                aws-test
+  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, pages, doc,
+                deny, aws-test
   fmt           Formatting (--fix to mend it)
   clippy        Lints, of all targets, warnings denied
   test          All tests (installs an emulator of DynamoDB into target/tools once)
@@ -31,6 +32,8 @@ Tasks:
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
                 against a new one, twice
+  pages         The storefront and the desk in a browser (installs one as root where there is apt; Node and what drives the
+                browser into target/tools once); --screenshots draws docs/images instead
   bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         "deny" => deny(),
         "accept" if rest.is_empty() => accept_new(),
         "accept" => accept(&rest),
+        "pages" => pages::pages(&rest),
         "bench" => bench(&rest),
         "lambda" if rest.is_empty() => lambda::lambda(Architecture::X86),
         "lambda" if rest == ["--arm64"] => lambda::lambda(Architecture::Arm),
@@ -83,6 +87,7 @@ fn ci() -> Outcome {
         ("clippy", clippy),
         ("test", test),
         ("accept", accept_new),
+        ("pages", || pages::pages(&[])),
         ("doc", doc),
         ("deny", deny),
         ("aws-test", || aws_test::aws_test(&[])),

@@ -313,6 +313,7 @@ fn envelope(number: u64, detail: String) -> Result<Envelope> {
         time: Timestamp::UNIX_EPOCH,
         correlation_id: format!("8f3a11c2-{number:x}"),
         causation_id: Some(Uuid::from_u64_pair(number, scatter(number))),
+        traceparent: None,
         detail: RawValue::from_string(detail)?,
     })
 }

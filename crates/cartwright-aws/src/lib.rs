@@ -6,6 +6,7 @@
 pub mod settings;
 
 pub mod clients;
+pub mod emf;
 pub mod logs;
 pub mod open;
 

@@ -21,6 +21,8 @@ pub struct Settings {
     pub config: Config,
     /// What to log.
     pub log: Targets,
+    /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
+    pub has_metrics: bool,
     /// How to reach AWS.
     pub aws: Aws,
 }
@@ -130,6 +132,11 @@ impl Settings {
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
             })?,
+            has_metrics: match find("METRICS").as_deref() {
+                None | Some("on") => true,
+                Some("off") => false,
+                Some(other) => return Err(format!("METRICS is {other:?}: it must be on or off")),
+            },
             aws: Aws {
                 region: get("AWS_REGION", "a region, as Lambda sets it")?,
                 endpoint_url: find("AWS_ENDPOINT_URL"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use cartwright::app::App;
-use cartwright::attempt::{FIRST_PAUSE, MAX_PAUSE, attempt, is_dead, pause_after};
+use cartwright::attempt::{FIRST_PAUSE, MAX_PAUSE, Outcome, attempt, count, is_dead, pause_after};
 use cartwright::error::{Error, Result};
 use cartwright::events::Queue;
 use futures_util::future::join_all;
@@ -56,18 +56,25 @@ impl Worker {
         if let Ok(event) = &event {
             Span::current().record("correlationId", event.correlation_id.as_str());
         }
-        let Err(error) = attempt(&self.app, self.queue, event, time_limit).await else { return true };
+        let Err(error) = attempt(&self.app, self.queue, event, time_limit).await else {
+            count(&self.app, self.queue, Outcome::Processed);
+            return true;
+        };
         let (queue, receives) = (self.queue.name(), message.receives());
         if is_dead(&error, receives, self.max_receives) {
             let buried = self.bury(message, receives, &error).await;
             match &buried {
-                Ok(()) => tracing::error!(queue, receives, %error, "a message is dead"),
+                Ok(()) => {
+                    count(&self.app, self.queue, Outcome::Dead);
+                    tracing::error!(queue, receives, %error, "a message is dead");
+                }
                 Err(why) => {
                     tracing::error!(queue, receives, %error, %why, "a dead message could not be sent on; it will be received again")
                 }
             }
             return buried.is_ok();
         }
+        count(&self.app, self.queue, Outcome::Failed);
         let pause = pause_after(receives, FIRST_PAUSE, MAX_PAUSE, self.app.ids.random());
         tracing::warn!(queue, receives, %error, ?pause, "a message failed; it will be received again");
         if let Err(error) = self.hide(message, pause).await {

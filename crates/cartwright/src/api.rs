@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::Method;
 
@@ -14,7 +13,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::pages::{self, Page};
 use crate::rest::{Door, Routes, put_events};
-use crate::{basket, catalog, customers, notifications, operations, ordering, purchases};
+use crate::{basket, catalog, customers, notifications, operations, ordering, probes, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
@@ -136,22 +135,22 @@ pub fn door(app: &App) -> Door {
     let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
     let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
-    let router: Router<App> = router
-        .route("/health", get(health))
-        .route("/openapi.json", get(openapi))
-        .route("/", get(async |headers: HeaderMap| pages::page(Page::Shop, &headers)).post(put_events))
-        .route("/desk", get(async |headers: HeaderMap| pages::page(Page::Desk, &headers)))
-        .route("/web/{version}/{*file}", get(async |Path(path): Path<_>, headers: HeaderMap| pages::file(path, &headers)))
-        .route("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"))))
-        .route("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config)));
-    Door::new(router.with_state(app.clone()), app)
-}
-
-/// Ready to serve: the listener opens only when the store is open and the queues are loaded, and the store can take
-/// commits. A store that cannot is a 503, so that whoever watches restarts the server.
-async fn health(State(app): State<App>) -> Result<impl IntoResponse> {
-    app.store.health()?;
-    Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#))
+    let plain: [(&'static str, MethodRouter<App>); 10] = [
+        ("/health", get(probes::health)),
+        ("/health/live", get(probes::live)),
+        ("/health/ready", get(probes::ready)),
+        ("/metrics", get(probes::metrics)),
+        ("/openapi.json", get(openapi)),
+        ("/", get(async |headers: HeaderMap| pages::page(Page::Shop, &headers)).post(put_events)),
+        ("/desk", get(async |headers: HeaderMap| pages::page(Page::Desk, &headers))),
+        (pages::FILE_PATH, get(async |Path(path): Path<_>, headers: HeaderMap| pages::file(path, &headers))),
+        ("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html")))),
+        ("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config))),
+    ];
+    let patterns: Vec<&'static str> =
+        table().into_iter().map(|(_, path)| path).chain(plain.iter().map(|(path, _)| *path)).collect();
+    let router = plain.into_iter().fold(router, |router, (path, route)| router.route(path, route));
+    Door::new(router.with_state(app.clone()), app).watching(app, patterns)
 }
 
 /// A file of the docs page, from inside the binary.

@@ -8,9 +8,13 @@ use uuid::Uuid;
 use crate::access::Principal;
 use crate::config::Config;
 use crate::events::{Envelope, Event};
+use crate::metrics::{BUILD_INFO, Host, START_TIME};
 use crate::notifications::Notifier;
 use crate::queues::QueueAdmin;
+use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
+use crate::telemetry::{Telemetry, Traced};
+use crate::trace;
 use crate::values::{OrderId, ProductId};
 
 /// The time of day.
@@ -48,6 +52,8 @@ pub struct Ports {
     pub config: Config,
     /// Requests with an `Idempotency-Key` that are being carried out in this process.
     pub in_flight: Arc<InFlight>,
+    /// The instruments of this process.
+    pub telemetry: Telemetry,
 }
 
 /// The application as one request or one message sees it: the ports, and the ids by which everything that comes of this
@@ -77,17 +83,29 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight: Arc::default() })
+        let (in_flight, telemetry) = (Arc::default(), Telemetry::default());
+        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight, telemetry })
     }
 
     /// The application over all of these ports.
-    pub fn over(ports: Ports) -> Self {
+    pub fn over(mut ports: Ports) -> Self {
+        let metrics = Arc::clone(&ports.telemetry.metrics);
+        metrics.gauge(BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.gauge(START_TIME, &[]).set(u64::try_from(ports.clock.now().as_microsecond()).unwrap_or(0));
+        ports.notifier = Arc::new(Traced::new(ports.notifier));
+        ports.store = Arc::new(Measured::new(ports.store, metrics));
         App {
             ports: Arc::new(ports),
             correlation_id: Arc::from(""),
             causation_id: None,
             principal: Arc::new(Principal::Operator),
         }
+    }
+
+    /// Has `host` measure into the application's metrics.
+    pub fn hosted_by(&self, host: Arc<dyn Host>) {
+        host.attach(&self.telemetry.metrics);
+        let _ = self.telemetry.host.set(host);
     }
 
     /// The id of the request all this comes of.
@@ -125,6 +143,7 @@ impl App {
             time: self.clock.now(),
             correlation_id: self.correlation_id.to_string(),
             causation_id: self.causation_id,
+            traceparent: trace::current(),
             detail: event.detail(),
         }
     }

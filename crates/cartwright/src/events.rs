@@ -17,6 +17,7 @@ use crate::notifications;
 use crate::ordering::{self, OrderFact};
 use crate::purchases::{self, PurchaseRequested, PurchaseStored};
 use crate::queues::DeadLettersTaken;
+use crate::trace;
 use crate::values::OrderId;
 
 /// The name of the event bus.
@@ -41,6 +42,9 @@ pub struct Envelope {
     /// The id of the event this one came of, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<Uuid>,
+    /// The place in a trace that it came of, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::read_or_none")]
+    pub traceparent: Option<trace::Context>,
     /// The facts, as JSON.
     pub detail: Box<RawValue>,
 }

@@ -13,8 +13,12 @@ pub mod app;
 pub mod cards;
 pub mod config;
 pub mod error;
+pub mod metrics;
 pub mod outbound;
+pub mod probes;
 pub mod system;
+pub mod telemetry;
+pub mod trace;
 pub mod values;
 
 pub mod store;

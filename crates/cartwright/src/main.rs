@@ -135,6 +135,7 @@ async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
     let store = SqliteStore::open(&shop.data, clock.clone())?;
     let config = Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() };
     let app = App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), config);
+    app.hosted_by(store.clone());
     catalog::ops::pin_currency(&app).await?;
     catalog::ensure_indexed(&app).await?;
     Ok((app, store))

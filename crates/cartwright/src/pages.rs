@@ -26,6 +26,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// A browser may keep it, and asks each time whether it is still the same.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+/// Under which path files are, by their version and their path under `web/`.
+pub const FILE_PATH: &str = "/web/{version}/{*file}";
 /// Digits of the digest in a version: enough that two sets of files never share one.
 const VERSION_DIGITS: usize = 16;
 /// What stands in a page for the version.

@@ -90,6 +90,7 @@ export async function visit(browser, shop, { phone = false, scheme = 'light', us
     return errorText === 'net::ERR_ABORTED' || note(`failed: ${request.url()} ${errorText}`);
   });
   await page.addInitScript((name) => {
+    if (location.protocol === 'about:') return;
     if (name && !localStorage.getItem('user')) localStorage.setItem('user', name);
     window.shifts = [];
     new PerformanceObserver((list) => list.getEntries().forEach((entry) => entry.hadRecentInput || window.shifts.push({

@@ -82,6 +82,7 @@ fn what_is_missing_or_wrong_is_named() {
             "OPERATOR_TOPIC_ARN is missing",
         ),
         (&[("CURRENCY", "DOUBLOON")], "CURRENCY is \"DOUBLOON\": it must be an ISO 4217 code"),
+        (&[("METRICS", "some")], "METRICS is \"some\": it must be on or off"),
         (&[("CARTWRIGHT_LOG", "loud=very")], "CARTWRIGHT_LOG is \"loud=very\""),
     ] {
         let why = read(changes).unwrap_err();

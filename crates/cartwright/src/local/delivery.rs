@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::sqlite::{Received, SqliteStore};
 use crate::app::App;
-use crate::attempt::{FIRST_PAUSE, MAX_PAUSE, MAX_RECEIVES, attempt, is_dead, pause_after};
+use crate::attempt::{FIRST_PAUSE, MAX_PAUSE, MAX_RECEIVES, Outcome, attempt, count, is_dead, pause_after};
 use crate::error::Result;
 use crate::events::Queue;
 
@@ -146,19 +146,28 @@ impl Delivery {
     }
 
     async fn note(&self, received: &Received, outcome: &Result<()>) -> Result<()> {
-        let Err(error) = outcome else { return self.store.delete_message(received).await };
+        let fate = self.settle(received, outcome).await?;
+        count(&self.app, received.queue, fate);
+        Ok(())
+    }
+
+    async fn settle(&self, received: &Received, outcome: &Result<()>) -> Result<Outcome> {
+        let Err(error) = outcome else {
+            self.store.delete_message(received).await?;
+            return Ok(Outcome::Processed);
+        };
         let (queue, seq, receives) = (received.queue.name(), received.seq, received.receives + 1);
         if is_dead(error, receives, self.settings.max_receives) {
             self.store.bury_message(received, error.to_string()).await?;
             tracing::error!(queue, seq, receives, %error, "a message is dead");
-        } else {
-            let Settings { first_pause, max_pause, .. } = self.settings;
-            let pause = pause_after(receives, first_pause, max_pause, self.app.ids.random());
-            let due_at_ms = self.now_ms() + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-            self.store.retry_message(received, due_at_ms).await?;
-            tracing::warn!(queue, seq, receives, %error, ?pause, "a message failed; it will be received again");
+            return Ok(Outcome::Dead);
         }
-        Ok(())
+        let Settings { first_pause, max_pause, .. } = self.settings;
+        let pause = pause_after(receives, first_pause, max_pause, self.app.ids.random());
+        let due_at_ms = self.now_ms() + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        self.store.retry_message(received, due_at_ms).await?;
+        tracing::warn!(queue, seq, receives, %error, ?pause, "a message failed; it will be received again");
+        Ok(Outcome::Failed)
     }
 
     /// Processes everything that is due, one message at a time, until nothing is. Returns how many handlers ran. For

@@ -252,6 +252,7 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             correlation_id: "req-1".into(),
             causation_id: None,
+            traceparent: None,
             detail: event.detail(),
         }
     }

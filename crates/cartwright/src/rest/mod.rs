@@ -9,6 +9,7 @@ mod extract;
 mod limits;
 mod put_events;
 mod reply;
+mod watch;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tower::Service;
 use crate::app::App;
 use crate::error::{Error, Kind};
 use limits::{Admission, keep_slot};
+use watch::Watch;
 
 pub use describe::{Describe, Documented, Operation, Routes};
 pub use extract::{IfMatch, List, Listing, Params, Post, Put, Segment, decode, time_in_query};
@@ -56,6 +58,7 @@ pub struct Door {
     ids: Arc<RequestIds>,
     timeout: Duration,
     limits: Option<Arc<Limits>>,
+    watch: Arc<Watch>,
 }
 
 /// Names requests: a random prefix for the process and a count.
@@ -69,7 +72,13 @@ impl Door {
     pub fn new(router: Router, app: &App) -> Self {
         let prefix = (app.ids.random() >> 32) as u32;
         let ids = Arc::new(RequestIds { prefix, count: AtomicU64::new(0) });
-        Door { router, ids, timeout: REQUEST_TIMEOUT, limits: None }
+        let watch = Arc::new(Watch::new(app, []));
+        Door { router, ids, timeout: REQUEST_TIMEOUT, limits: None, watch }
+    }
+
+    /// With these patterns of its routes, by which the metrics and the log of requests go.
+    pub fn watching(self, app: &App, patterns: impl IntoIterator<Item = &'static str>) -> Self {
+        Door { watch: Arc::new(Watch::new(app, patterns)), ..self }
     }
 
     /// With another time limit than [`REQUEST_TIMEOUT`].
@@ -85,8 +94,10 @@ impl Door {
     /// Answers one request with a problem, whatever it asks.
     pub fn refuse<B>(&self, request: &Request<B>, error: &Error) -> Response {
         let (id, id_header) = self.request_id(request);
-        let mut response = problem_response(error, &id, None);
+        let mut visit = self.watch.begin(request);
+        let mut response = self.problem_response(error, &id, None);
         response.headers_mut().insert(REQUEST_ID, id_header);
+        visit.answered(response.status());
         response
     }
 
@@ -95,6 +106,17 @@ impl Door {
         let (id, id_header) = self.request_id(&request);
         request.extensions_mut().insert(RequestId(Arc::clone(&id)));
         trim_slash(request.uri_mut());
+        let mut visit = self.watch.begin(&request);
+        let scope = visit.scope(&id);
+        let work = async {
+            let response = self.carry_out(request, &id, id_header).await;
+            visit.answered(response.status());
+            response
+        };
+        scope.run(work).await
+    }
+
+    async fn carry_out(&self, mut request: Request<HttpBody>, id: &str, id_header: HeaderValue) -> Response {
         let seen = request.headers_mut().remove(IF_NONE_MATCH).filter(|_| request.method().is_safe());
         let Admission { outcome, standing } =
             self.limits.as_ref().map_or_else(Admission::free, |limits| limits.admit(&request));
@@ -113,7 +135,7 @@ impl Door {
             *response.body_mut() = HttpBody::empty();
         }
         if let Some(error) = error {
-            response = problem_response(&error, &id, response.headers().get(ALLOW));
+            response = self.problem_response(&error, id, response.headers().get(ALLOW));
         }
         response.headers_mut().insert(REQUEST_ID, id_header);
         if let Some(standing) = standing {
@@ -137,6 +159,26 @@ impl Door {
                 Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.").into_response()
             }
         }
+    }
+
+    fn problem_response(&self, error: &Error, request_id: &str, allow: Option<&HeaderValue>) -> Response {
+        if error.kind() == Kind::Internal {
+            tracing::error!(%error, "a request failed on our side");
+        } else if error.kind() == Kind::Unavailable {
+            tracing::warn!(%error, "a request could not be served now");
+        }
+        let mut response = Response::new(HttpBody::from(error.problem(request_id).to_string()));
+        *response.status_mut() = error.kind().status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(allow) = allow {
+            headers.insert(ALLOW, allow.clone());
+        }
+        if matches!(error.kind(), Kind::TooManyRequests | Kind::Overloaded | Kind::Unavailable) {
+            self.watch.refused(error.code());
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response
     }
 
     fn request_id<B>(&self, request: &Request<B>) -> (Arc<str>, HeaderValue) {
@@ -195,25 +237,6 @@ fn unrouted(response: &Response) -> Option<Error> {
         }
         _ => None,
     }
-}
-
-fn problem_response(error: &Error, request_id: &str, allow: Option<&HeaderValue>) -> Response {
-    if error.kind() == Kind::Internal {
-        tracing::error!(request_id, %error, "a request failed on our side");
-    } else if error.kind() == Kind::Unavailable {
-        tracing::warn!(request_id, %error, "a request could not be served now");
-    }
-    let mut response = Response::new(HttpBody::from(error.problem(request_id).to_string()));
-    *response.status_mut() = error.kind().status();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if let Some(allow) = allow {
-        headers.insert(ALLOW, allow.clone());
-    }
-    if matches!(error.kind(), Kind::TooManyRequests | Kind::Overloaded | Kind::Unavailable) {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
-    }
-    response
 }
 
 /// A handler's error leaves it in the response's extensions; the door, which knows the request's id, writes the problem.

@@ -22,6 +22,7 @@ use crate::cards::without_cards;
 use crate::error::{Error, Kind, Result};
 use crate::events::{BUS, Envelope, queues_of};
 use crate::store::{Batch, CommitError, MAX_EVENT_BYTES, Table};
+use crate::trace;
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -203,7 +204,16 @@ fn accept(app: &App, entry: Entry) -> Result<Result<Envelope, (&'static str, Str
         }
         let detail = without_cards(&detail).map_err(|_| ("MalformedDetail", "Detail is malformed.".to_owned()))?;
         let correlation_id = app.correlation_id().to_owned();
-        Ok(Envelope { id: app.new_uuid(), source, detail_type, time, correlation_id, causation_id: None, detail })
+        Ok(Envelope {
+            id: app.new_uuid(),
+            source,
+            detail_type,
+            time,
+            correlation_id,
+            causation_id: None,
+            traceparent: trace::current(),
+            detail,
+        })
     })();
     Ok(event)
 }

@@ -8,6 +8,7 @@
 //! events that come of them. Either all of it happens or nothing does.
 
 pub mod conformance;
+pub mod measured;
 mod page;
 mod update;
 

@@ -118,6 +118,7 @@ impl TestShop {
         let notifier = Arc::new(TestNotifier::default());
         let ids = Arc::new(TestIds::default());
         let app = App::new(faults.clone(), store.clone(), notifier.clone(), clock.clone(), ids, Config::default());
+        app.hosted_by(store.clone());
         let delivery = Delivery::new(app.clone(), store.clone(), settings);
         let door = api::door(&app);
         let expected_dead = Mutex::default();
@@ -278,6 +279,7 @@ impl TestShop {
             time: self.app.clock.now(),
             correlation_id: "test".into(),
             causation_id: None,
+            traceparent: None,
             detail: serde_json::value::to_raw_value(&detail).unwrap(),
         }
     }

@@ -6,6 +6,7 @@
 
 mod building;
 mod dead_letters;
+mod figures;
 mod queues;
 mod schema;
 mod snapshot;
@@ -15,7 +16,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +27,7 @@ use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_
 use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::rest::Refusals;
+use figures::Meters;
 use queues::Queues;
 use writer::Command;
 
@@ -147,6 +149,7 @@ pub struct SqliteStore {
     lock: Mutex<Option<File>>,
     max_backlog: AtomicI64,
     refusals: Refusals,
+    meters: Arc<OnceLock<Meters>>,
 }
 
 impl SqliteStore {
@@ -163,9 +166,15 @@ impl SqliteStore {
             Arc::new(Queues::load(&connection, clock.now()).map_err(|source| open_error(&file, source.into()))?);
         let cache = Arc::new(Cache::with_weighter(CACHE_DOCUMENTS, CACHE_BYTES, CacheWeight));
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
-        let health = Arc::new(Mutex::new(None));
-        let writer =
-            writer::Writer::new(connection, Arc::clone(&cache), Arc::clone(&queues), clock, Arc::clone(&health));
+        let (health, meters) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
+        let writer = writer::Writer::new(
+            connection,
+            Arc::clone(&cache),
+            Arc::clone(&queues),
+            clock,
+            Arc::clone(&health),
+            Arc::clone(&meters),
+        );
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(inbox))
@@ -183,6 +192,7 @@ impl SqliteStore {
             lock: Mutex::new(Some(lock)),
             max_backlog: AtomicI64::new(i64::MAX),
             refusals: Refusals::new("the queues hold all they may; requests that would add to them are refused"),
+            meters,
         }))
     }
 

@@ -6,13 +6,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
+use super::figures::Meters;
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
 use super::{Cache, closed, is_cacheable, read_document, storage_error};
 use crate::app::Clock;
@@ -47,6 +49,7 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     /// Set when the disk failed in a way after which nothing that was written can be trusted until it is read again.
     failed: Arc<Mutex<Option<Error>>>,
+    meters: Arc<OnceLock<Meters>>,
 }
 
 /// The documents a group has changed so far; `None` for one that it deleted or found absent.
@@ -73,8 +76,9 @@ impl Writer {
         queues: Arc<Queues>,
         clock: Arc<dyn Clock>,
         failed: Arc<Mutex<Option<Error>>>,
+        meters: Arc<OnceLock<Meters>>,
     ) -> Self {
-        Writer { connection, cache, queues, clock, failed }
+        Writer { connection, cache, queues, clock, failed, meters }
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
@@ -128,6 +132,7 @@ impl Writer {
 
     /// Does a group in one transaction. On an error nothing of it happened, and every caller is told.
     fn commit_group(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<()> {
+        let size = commands.len();
         let mut waiting = commands.drain(..);
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -143,7 +148,15 @@ impl Writer {
                     return Err(error);
                 }
             }
-            if group.wrote { transaction.commit() } else { transaction.rollback() }
+            if !group.wrote {
+                return transaction.rollback();
+            }
+            let began = Instant::now();
+            transaction.commit()?;
+            if let Some(meters) = self.meters.get() {
+                meters.group(size, began.elapsed());
+            }
+            Ok(())
         })();
         waiting.for_each(|command| group.answers.push(answer_of(command)));
         result.map_err(|error| {
