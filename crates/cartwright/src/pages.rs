@@ -11,11 +11,11 @@ use axum::body::{Body, Bytes};
 use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use http::HeaderMap;
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
     HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::HeaderMap;
 
 use crate::error::{Error, Result};
 
@@ -229,7 +229,9 @@ mod tests {
                     assert!(!text.contains(inline), "{path} has {inline}");
                 }
             }
-            assert!(!text.contains("https://") && !text.contains("http://") || *path == "icon.svg" || *path == "lib/dom.js");
+            assert!(
+                !text.contains("https://") && !text.contains("http://") || *path == "icon.svg" || *path == "lib/dom.js"
+            );
         }
     }
 

@@ -102,7 +102,8 @@ pub async fn search_products(
     category: Option<&Category>,
     list: &List,
 ) -> Result<Listing<StockedProduct>> {
-    let too_short = || Error::field("?search", format!("must have a word of at least {MIN_WORD_CHARS} letters or digits"));
+    let too_short =
+        || Error::field("?search", format!("must have a word of at least {MIN_WORD_CHARS} letters or digits"));
     let search = Search::of(text).ok_or_else(too_short)?;
     let scope = format!("products with {}", search.lead);
     let (mut after, mut items) = (list.after(&scope)?, Vec::new());

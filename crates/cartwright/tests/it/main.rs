@@ -15,6 +15,7 @@ mod notifications;
 mod notifier;
 mod operations;
 mod ordering;
+mod pages;
 mod process;
 mod purchases;
 mod put_events;

@@ -141,6 +141,11 @@ impl TestShop {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
+    /// The door of the shop, for requests that are not about JSON.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
     /// The bytes under `path`, which must be there.
     pub async fn raw(&self, path: &str) -> Vec<u8> {
         self.answer(Method::GET, path, "").await

@@ -30,6 +30,8 @@ function drawFrame() {
   const [name = ''] = parts();
   put(document.getElementById('nav'), h('ul', null, LINKS.filter(({ role = 'staff' }) => may(role)).map((link) => h('li', null,
     h('a', { href: link.address, 'aria-current': link.views.includes(name) && 'page' }, icon(link.symbol), h('span', null, link.name))))));
+  // On a phone the links are in one line that scrolls.
+  document.querySelector('#nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   const isIn = session.accessControl && session.role !== 'anyone';
   put(document.getElementById('who'), isIn && button('Sign out', { kind: 'small', act: signOut }),
     h('p', { class: 'fine row' }, h('a', { href: './' }, 'Storefront'), h('a', { href: 'docs' }, 'API')));
