@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a task runner reads its environment")]
 
 mod aws_test;
+mod channels;
 mod deploy;
 mod emulator;
 mod lambda;
@@ -23,7 +24,7 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, pages, doc,
+  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, channels, pages, doc,
                 deny, aws-test
   fmt           Formatting (--fix to mend it)
   clippy        Lints, of all targets, warnings denied
@@ -32,6 +33,8 @@ Tasks:
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
                 against a new one, twice
+  channels      Webhooks and e-mail of a server of this build arrive at receivers that others have written (installs those into
+                target/tools once)
   pages         The storefront and the desk in a browser (installs one as root where there is apt; Node and what drives the
                 browser into target/tools once); --screenshots draws docs/images instead
   bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         "lambda" => Err("Usage: cargo xtask lambda [--arm64]".to_owned()),
         "bench-lambda" => bench_lambda(),
         "aws-test" => aws_test::aws_test(&rest),
+        "channels" => channels::channels(),
         "deploy" => deploy::deploy(&rest),
         "" | "help" | "--help" | "-h" => {
             println!("{HELP}");
@@ -87,6 +91,7 @@ fn ci() -> Outcome {
         ("clippy", clippy),
         ("test", test),
         ("accept", accept_new),
+        ("channels", channels::channels),
         ("pages", || pages::pages(&[])),
         ("doc", doc),
         ("deny", deny),

@@ -10,7 +10,7 @@ use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
 use cartwright_aws::emf::Emf;
 use cartwright_aws::gateway::{Gateway, GatewayRequest};
-use cartwright_aws::open::{open, open_store};
+use cartwright_aws::open::open;
 use cartwright_aws::relay::{Relay, StreamBatch};
 use cartwright_aws::settings::{Role, Service, Settings};
 use cartwright_aws::sqs::{Queues, SqsEvent};
@@ -55,16 +55,16 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
     let sqs = || aws_sdk_sqs::Client::new(&config);
     match settings.role.clone() {
         Role::Api { service, cors_origin } => {
-            let app = open(&settings, &config);
+            let app = open(&settings, &config)?;
             let emf = emf(&app);
             warm_up(&app, service).await?;
             let gateway = Gateway::new(api::door(&app), cors_origin);
             serve(emf, async |request: GatewayRequest, time_left| gateway.answer(request, time_left).await).await
         }
-        Role::Worker { queue, max_receives, .. } => {
-            let app = open(&settings, &config);
+        Role::Worker { queue, .. } => {
+            let app = open(&settings, &config)?;
             let emf = emf(&app);
-            let worker = Worker::new(app, queue, max_receives, sqs());
+            let worker = Worker::new(app, queue, sqs());
             serve(emf, async |batch: SqsEvent, time_left| Ok(worker.process(batch, time_left).await)).await
         }
         Role::Relay { bus } => {
@@ -73,12 +73,8 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
             serve(None, async |batch: StreamBatch, time_left| Ok(relay.send(batch, time_left).await)).await
         }
         Role::DeadLetters => {
-            let (store, prefix) =
-                (open_store(&settings, &config, Arc::new(SystemIds), Arc::new(SystemClock)), &settings.prefix);
-            serve(None, async |batch: SqsEvent, _| {
-                Ok(dead_letters::record(&store, prefix, batch, SystemClock.now()).await)
-            })
-            .await
+            let app = open(&settings, &config)?;
+            serve(None, async |batch: SqsEvent, _| Ok(dead_letters::record(&app, &settings.prefix, batch).await)).await
         }
     }
 }

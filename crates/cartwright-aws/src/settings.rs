@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use cartwright::attempt::MAX_RECEIVES;
-use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
 use cartwright::events::Queue;
 use cartwright::store::Table;
 use http::HeaderValue;
@@ -19,6 +18,8 @@ pub struct Settings {
     pub prefix: String,
     /// Settings of the shop.
     pub config: Config,
+    /// Whether callers must say who they are.
+    pub is_access_required: bool,
     /// What to log.
     pub log: Targets,
     /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
@@ -41,10 +42,10 @@ pub enum Role {
     Worker {
         /// The queue.
         queue: Queue,
-        /// Receives after which a message is dead: as often as SQS hands it out.
-        max_receives: u32,
         /// Where it publishes notifications, if that is its work.
         topics: Option<Topics>,
+        /// How it sends e-mail, if that is its work and there is a server.
+        mail: Option<MailServer>,
     },
     /// Puts committed events on the bus.
     Relay {
@@ -64,6 +65,22 @@ pub struct Topics {
     pub operators: String,
 }
 
+/// The server that e-mail is handed to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MailServer {
+    /// Its URL, which may hold a password.
+    pub url: String,
+    /// The sender.
+    pub from: String,
+}
+
+/// Never shows the password.
+impl fmt::Debug for MailServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailServer").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
 /// Which part of the API a function is for. It serves all of it, but its role lets it reach the tables of this part only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
@@ -81,6 +98,8 @@ pub enum Service {
     Queues,
     /// The operators' inbox, webhooks and their deliveries.
     Notifications,
+    /// Who asks, and API keys.
+    Access,
     /// What needs no table: health, description, documentation, unknown paths.
     Site,
 }
@@ -128,6 +147,15 @@ impl Settings {
             config: Config {
                 currency,
                 operation_tables: tables.split(',').map(|name| name.trim().to_owned()).collect(),
+                // Operators are mailed by their topic.
+                email: EmailConfig { customers: find("EMAIL_CUSTOMERS").is_some(), operators: None },
+                webhook_allow_private: false,
+            },
+            // What nobody has set is closed.
+            is_access_required: match find("ACCESS").as_deref() {
+                None | Some("required") => true,
+                Some("open") => false,
+                Some(other) => return Err(format!("ACCESS is {other:?}: it must be required or open")),
             },
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
@@ -170,10 +198,6 @@ fn role(
             let names = Queue::ALL.map(Queue::name).join(", ");
             let name = get("QUEUE", &format!("one of {names}"))?;
             let queue = Queue::named(&name).ok_or_else(|| format!("QUEUE is {name:?}: it must be one of {names}"))?;
-            let receives = find("MAX_RECEIVES").unwrap_or_else(|| MAX_RECEIVES.to_string());
-            let max_receives = receives.parse().ok().filter(|receives| *receives > 0);
-            let max_receives = max_receives
-                .ok_or_else(|| format!("MAX_RECEIVES is {receives:?}: it must be the maxReceiveCount of {name}"))?;
             let topics = (queue == Queue::NotificationQueue).then(|| {
                 let customers = get("CUSTOMER_TOPIC_ARN", "the ARN of the topic for customers")?;
                 Ok::<_, String>(Topics {
@@ -181,7 +205,11 @@ fn role(
                     operators: get("OPERATOR_TOPIC_ARN", "the ARN of the topic for operators")?,
                 })
             });
-            Ok(Role::Worker { queue, max_receives, topics: topics.transpose()? })
+            let mail = find("SMTP_URL").filter(|_| queue == Queue::EmailQueue).map(|url| {
+                let from = get("EMAIL_FROM", "the sender of e-mail")?;
+                Ok::<_, String>(MailServer { url, from })
+            });
+            Ok(Role::Worker { queue, topics: topics.transpose()?, mail: mail.transpose()? })
         }
         "relay" => Ok(Role::Relay { bus: get("EVENT_BUS", "the name of the event bus")? }),
         "dead-letters" => Ok(Role::DeadLetters),
@@ -213,7 +241,7 @@ impl Role {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 8] = [
+    pub const ALL: [Service; 9] = [
         Service::Catalog,
         Service::Basket,
         Service::Ordering,
@@ -221,6 +249,7 @@ impl Service {
         Service::Operations,
         Service::Queues,
         Service::Notifications,
+        Service::Access,
         Service::Site,
     ];
 
@@ -234,6 +263,7 @@ impl Service {
             Service::Operations => "operations",
             Service::Queues => "queues",
             Service::Notifications => "notifications",
+            Service::Access => "access",
             Service::Site => "site",
         }
     }
@@ -247,6 +277,7 @@ impl Service {
             Service::Purchases => Some(Table::Purchases),
             Service::Operations | Service::Queues => Some(Table::Operations),
             Service::Notifications => Some(Table::Notifications),
+            Service::Access => Some(Table::Access),
             Service::Site => None,
         }
     }

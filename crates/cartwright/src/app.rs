@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::access::Principal;
+use crate::access::{Access, Allowed, Principal};
 use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::metrics::{BUILD_INFO, Host, START_TIME};
-use crate::notifications::Notifier;
+use crate::notifications::{Channels, Notifier};
 use crate::queues::QueueAdmin;
 use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
@@ -44,12 +44,16 @@ pub struct Ports {
     pub queues: Arc<dyn QueueAdmin>,
     /// Who tells customers and operators what happened.
     pub notifier: Arc<dyn Notifier>,
+    /// What carries notifications over the internet.
+    pub channels: Channels,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub ids: Arc<dyn Ids>,
     /// Settings.
     pub config: Config,
+    /// How the shop tells who asks.
+    pub access: Access,
     /// Requests with an `Idempotency-Key` that are being carried out in this process.
     pub in_flight: Arc<InFlight>,
     /// The instruments of this process.
@@ -74,7 +78,7 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// The application over these ports, and none of the others.
+    /// The application over these ports, and none of the others; open to whoever reaches it.
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
@@ -83,8 +87,9 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
+        let (channels, access) = (Channels::default(), Access::open());
         let (in_flight, telemetry) = (Arc::default(), Telemetry::default());
-        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight, telemetry })
+        App::over(Ports { store, queues, notifier, channels, clock, ids, config, access, in_flight, telemetry })
     }
 
     /// The application over all of these ports.
@@ -121,6 +126,11 @@ impl App {
     /// Who makes the request that this works for. A message is handled in the name of the shop itself.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The application as seen by a request that the guard of its route has let pass.
+    pub(crate) fn for_allowed(&self, allowed: &Allowed) -> App {
+        App { principal: Arc::clone(&allowed.principal), ..self.clone() }
     }
 
     /// The application as seen by a request that `principal` makes.

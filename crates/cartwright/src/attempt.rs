@@ -12,13 +12,54 @@ use crate::metrics::{EVENT_DELAY, HANDLER_DURATION, MESSAGES};
 use crate::rest::panic_text;
 use crate::trace::{Role, Scope, Span};
 
-/// Receives after which a message is dead.
-pub const MAX_RECEIVES: u32 = 6;
-/// Pause after the first receive in vain; four times as long after each further one.
-pub const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause. All of them come to one to two minutes: long enough for a restart or a full disk, short enough to be
-/// noticed.
-pub const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// How often a message is received, and how long it waits in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The longest pause after each receive in vain but the last, in milliseconds.
+    pauses_ms: &'static [u64],
+}
+
+impl RetryPolicy {
+    /// Of work within the shop. All pauses come to one to two minutes: long enough for a restart or a full disk, short
+    /// enough to be noticed.
+    pub const INSIDE: RetryPolicy = RetryPolicy { pauses_ms: &[500, 2_000, 8_000, 32_000, 60_000] };
+    /// Of e-mail: its servers put off whom they do not know by a quarter of an hour, and may be down for some. All pauses come
+    /// to four to eight hours.
+    pub const MAIL: RetryPolicy = RetryPolicy {
+        pauses_ms: &[30_000, 120_000, 10 * MINUTE_MS, 30 * MINUTE_MS, 60 * MINUTE_MS, 120 * MINUTE_MS, 240 * MINUTE_MS],
+    };
+    /// Of webhooks: whoever is to receive them may be down for a night. All pauses come to half a day to a day. None is longer
+    /// than SQS can hide a message, twelve hours with the time of the attempt.
+    pub const WEBHOOKS: RetryPolicy = RetryPolicy {
+        pauses_ms: &[
+            5_000,
+            30_000,
+            2 * MINUTE_MS,
+            10 * MINUTE_MS,
+            30 * MINUTE_MS,
+            60 * MINUTE_MS,
+            120 * MINUTE_MS,
+            240 * MINUTE_MS,
+            360 * MINUTE_MS,
+            660 * MINUTE_MS,
+        ],
+    };
+
+    /// Receives after which a message is dead.
+    pub const fn max_receives(self) -> u32 {
+        self.pauses_ms.len() as u32 + 1
+    }
+
+    /// How long a message that failed waits, after so many receives: between half of a pause that grows and all of it, so that
+    /// messages that failed together do not come back together.
+    pub fn pause_after(self, receives: u32, random: u64) -> Duration {
+        let at = usize::try_from(receives.saturating_sub(1)).unwrap_or(usize::MAX).min(self.pauses_ms.len() - 1);
+        let half_ms = self.pauses_ms[at] / 2;
+        Duration::from_millis(half_ms + random % (half_ms + 1))
+    }
+}
+
+const MINUTE_MS: u64 = 60_000;
 
 /// Has the consumer of `queue` process a message, or what is wrong with it when it is none. A consumer that panics, or
 /// takes longer than `time_limit`, has failed; it is cut off where it waits.
@@ -110,11 +151,22 @@ pub fn is_dead(error: &Error, receives: u32, max_receives: u32) -> bool {
     error.kind().fate() == Fate::DeadLetter || receives >= max_receives
 }
 
-/// How long a message that failed waits, after so many receives: between half of a pause that grows and all of it, so that
-/// messages that failed together do not come back together.
-pub fn pause_after(receives: u32, first_pause: Duration, max_pause: Duration, random: u64) -> Duration {
-    let factor = 4_u32.saturating_pow(receives.saturating_sub(1));
-    let ceiling = first_pause.saturating_mul(factor).min(max_pause);
-    let half_ms = u64::try_from(ceiling.as_millis() / 2).unwrap_or(u64::MAX);
-    Duration::from_millis(half_ms + random % (half_ms + 1))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_none_is_longer_than_sqs_can_hide_a_message() {
+        for policy in [RetryPolicy::INSIDE, RetryPolicy::MAIL, RetryPolicy::WEBHOOKS] {
+            assert!(policy.pauses_ms.is_sorted(), "{policy:?}");
+            assert!(policy.pauses_ms.iter().all(|pause| *pause <= 11 * 60 * MINUTE_MS), "{policy:?}");
+        }
+        let webhooks = RetryPolicy::WEBHOOKS;
+        let sum =
+            |random: u64| -> Duration { (1..webhooks.max_receives()).map(|n| webhooks.pause_after(n, random)).sum() };
+        let (least, hour) = (sum(0), Duration::from_secs(3600));
+        assert!(least > 12 * hour && least < 13 * hour, "{least:?}");
+        assert_eq!(webhooks.pause_after(1, u64::MAX), webhooks.pause_after(1, u64::MAX));
+        assert!(webhooks.pause_after(99, 7) >= 5 * hour, "beyond the last, the last");
+    }
 }

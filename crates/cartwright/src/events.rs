@@ -9,11 +9,12 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::attempt::RetryPolicy;
 use crate::basket::{self, CheckoutBasket};
-use crate::catalog::{self, StockLevel, StockMoved, StockRejected, StockReserved};
+use crate::catalog::{self, ProductRemoved, StockLevel, StockMoved, StockRejected, StockReserved};
 use crate::customers::CustomerErased;
 use crate::error::{Error, Kind, Result};
-use crate::notifications;
+use crate::notifications::{self, DeliveryDue, EmailDue, WatchersDue};
 use crate::ordering::{self, OrderFact};
 use crate::purchases::{self, PurchaseRequested, PurchaseStored};
 use crate::queues::DeadLettersTaken;
@@ -128,6 +129,14 @@ events! {
     PurchaseRequested(PurchaseRequested) from "cartwright.purchases" => [PurchaseQueue];
     /// It was applied.
     PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue];
+    /// A product left the catalogue.
+    ProductRemoved(ProductRemoved) from "cartwright.catalog" => [NotificationQueue];
+    /// Those who watch a product that is back in stock are to be told.
+    WatchersDue(WatchersDue) from "cartwright.notifications" => [NotificationQueue];
+    /// A notification is to be mailed.
+    EmailDue(EmailDue) from "cartwright.notifications" => [EmailQueue];
+    /// A notification is to be delivered to a webhook.
+    DeliveryDue(DeliveryDue) from "cartwright.notifications" => [WebhookQueue];
     /// An operator put dead letters back into their queue.
     DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [];
     /// An operator removed dead letters for good.
@@ -176,11 +185,15 @@ pub enum Queue {
     PurchaseSummaryQueue,
     /// Notifications: customers and operators are told what happened.
     NotificationQueue,
+    /// Notifications: e-mails are handed to their server.
+    EmailQueue,
+    /// Notifications: webhooks are called.
+    WebhookQueue,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Queue; 9] = [
+    pub const ALL: [Queue; 11] = [
         Queue::OrderQueue,
         Queue::StockQueue,
         Queue::OrderStatusQueue,
@@ -190,6 +203,8 @@ impl Queue {
         Queue::PurchaseQueue,
         Queue::PurchaseSummaryQueue,
         Queue::NotificationQueue,
+        Queue::EmailQueue,
+        Queue::WebhookQueue,
     ];
 
     /// The queue's name.
@@ -204,6 +219,25 @@ impl Queue {
             Queue::PurchaseQueue => "PurchaseQueue",
             Queue::PurchaseSummaryQueue => "PurchaseSummaryQueue",
             Queue::NotificationQueue => "NotificationQueue",
+            Queue::EmailQueue => "EmailQueue",
+            Queue::WebhookQueue => "WebhookQueue",
+        }
+    }
+
+    /// How often its messages are received, and how long they wait in between: the same wherever they are delivered.
+    pub const fn retries(self) -> RetryPolicy {
+        match self {
+            Queue::EmailQueue => RetryPolicy::MAIL,
+            Queue::WebhookQueue => RetryPolicy::WEBHOOKS,
+            Queue::OrderQueue
+            | Queue::StockQueue
+            | Queue::OrderStatusQueue
+            | Queue::StockLedgerQueue
+            | Queue::OrderErasureQueue
+            | Queue::BasketErasureQueue
+            | Queue::PurchaseQueue
+            | Queue::PurchaseSummaryQueue
+            | Queue::NotificationQueue => RetryPolicy::INSIDE,
         }
     }
 
@@ -214,7 +248,7 @@ impl Queue {
             Queue::OrderQueue | Queue::OrderStatusQueue | Queue::OrderErasureQueue => "ordering",
             Queue::BasketErasureQueue => "basket",
             Queue::PurchaseQueue | Queue::PurchaseSummaryQueue => "purchases",
-            Queue::NotificationQueue => "notifications",
+            Queue::NotificationQueue | Queue::EmailQueue | Queue::WebhookQueue => "notifications",
         }
     }
 
@@ -299,6 +333,12 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         (Queue::NotificationQueue, Event::StockDepleted(level) | Event::StockReplenished(level)) => {
             notifications::on_stock_turned(app, message, level).await
         }
+        (Queue::NotificationQueue, Event::WatchersDue(due)) => notifications::on_watchers_due(app, message, due).await,
+        (Queue::NotificationQueue, Event::ProductRemoved(removed)) => {
+            notifications::on_product_removed(app, removed).await
+        }
+        (Queue::EmailQueue, Event::EmailDue(due)) => notifications::on_email_due(app, due).await,
+        (Queue::WebhookQueue, Event::DeliveryDue(due)) => notifications::on_delivery_due(app, due).await,
         (queue, event) => {
             let message = format!("{} has no consumer for {}.", queue.name(), event.detail_type());
             Err(Error::new(Kind::Unprocessable, "unexpected_event", message))

@@ -57,8 +57,9 @@ pub(crate) async fn live() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#)
 }
 
-/// Ready for requests: the store takes commits, the queues can be read, the disk has room. 503 with the reasons otherwise.
-pub(crate) async fn ready(State(app): State<App>) -> Response {
+/// Ready for requests: the store takes commits, the queues can be read, the disk has room. 503 with the reasons otherwise; figures
+/// and reasons are for staff.
+pub(crate) async fn ready(app: App) -> Response {
     let store = Check::of(app.store.health().err().map(|error| error.to_string()));
     let mut queues = Check::of(None);
     // Elsewhere the queues are not this process's affair.
@@ -77,7 +78,10 @@ pub(crate) async fn ready(State(app): State<App>) -> Response {
     let (code, status) =
         if is_ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
     let readiness = Readiness { status, store, queues, disk };
-    let json = serde_json::to_string(&readiness).expect("texts and numbers have a JSON form");
+    let json = match app.principal().is_staff() {
+        true => serde_json::to_string(&readiness).expect("texts and numbers have a JSON form"),
+        false => serde_json::json!({"status": status}).to_string(),
+    };
     (code, [(CONTENT_TYPE, "application/json")], json).into_response()
 }
 

@@ -1,6 +1,7 @@
 // The desk, as those use it who run the shop.
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 
 import { assertFits, eventually, product, startBrowser, startShop, violations, visit } from './harness.mjs';
@@ -9,7 +10,7 @@ let shop;
 let browser;
 
 before(async () => {
-  [shop, browser] = await Promise.all([startShop(), startBrowser()]);
+  [shop, browser] = await Promise.all([startShop('--webhook-allow-private'), startBrowser()]);
 });
 after(async () => {
   await browser?.close();
@@ -117,6 +118,34 @@ test('today shows what happens as it happens, and the map all that may', async (
   const { events, queues } = await shop.api('GET', '/v1/events');
   const drawn = await page.getByRole('group', { name: 'Map of services, events and queues' }).textContent();
   for (const name of [...events.map(({ event }) => event), ...queues.map(({ name: queue }) => queue)]) assert.ok(drawn.includes(name), name);
+  page.assertClean();
+});
+
+test('a webhook is made, its secret shown once, and its deliveries seen', async () => {
+  const received = [];
+  const receiver = createServer((request, response) => {
+    received.push(request.headers);
+    request.resume().on('end', () => response.writeHead(204).end());
+  });
+  await new Promise((resolve) => { receiver.listen(0, '127.0.0.1', resolve); });
+  const page = await visit(browser, shop);
+  await page.goto('/desk#/webhooks');
+  await page.getByRole('button', { name: 'New webhook' }).click();
+  await page.getByLabel('URL').fill(`http://127.0.0.1:${receiver.address().port}/hook`);
+  await page.getByLabel('OrderPlaced').check();
+  await page.getByRole('button', { name: 'Create' }).click();
+  assert.match(await page.locator('.secret').textContent(), /^whsec_/);
+  await page.getByRole('button', { name: 'I have kept it' }).click();
+  await page.getByText('Nothing was delivered yet').waitFor();
+  await page.getByRole('button', { name: 'Send a test' }).click();
+  await page.getByRole('cell', { name: 'Delivered' }).waitFor();
+  assert.ok(received[0]['webhook-signature']);
+  await page.getByRole('button', { name: 'Switch off' }).click();
+  await page.getByRole('button', { name: 'Switch on' }).waitFor();
+  await page.getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await page.getByText('No webhooks').waitFor();
+  receiver.close();
   page.assertClean();
 });
 

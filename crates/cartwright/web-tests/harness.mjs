@@ -15,30 +15,42 @@ const axe = require('axe-core');
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 const DESKTOP = { viewport: { width: 1280, height: 860 } };
 const PATIENCE_MS = 10_000;
-const NOT_YET = [/404.*\/v1\/(me|feed|customers|inbox|subscriptions|deliveries|api-keys|audit)/, /404.*\/metrics/];
+const NOT_YET = [/404.*\/v1\/feed/];
 
 /** Starts a server. `options` are further arguments of `serve`. */
 export async function startShop(...options) {
   const folder = await mkdtemp(join(tmpdir(), 'cartwright-pages-'));
-  const server = spawn(process.env.CARTWRIGHT, ['serve', '--demo', '--listen', '127.0.0.1:0', '--log', 'error', '--data', join(folder, 'data'), ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = new Promise((resolve) => { server.once('exit', resolve); });
-  const url = await new Promise((resolve, reject) => {
-    createInterface({ input: server.stdout }).on('line', (line) => {
-      const found = /listening on\s+(\S+)/.exec(line);
-      if (found) resolve(found[1]);
+  const shop = { url: '', api: null };
+  let server;
+  const start = async (more) => {
+    const address = shop.url ? new URL(shop.url).host : '127.0.0.1:0';
+    server = spawn(process.env.CARTWRIGHT, ['serve', '--demo', '--listen', address, '--log', 'error', '--data', join(folder, 'data'), ...more], { stdio: ['ignore', 'pipe', 'inherit'] });
+    shop.url = await new Promise((resolve, reject) => {
+      createInterface({ input: server.stdout }).on('line', (line) => {
+        const found = /listening on\s+(\S+)/.exec(line);
+        if (found) resolve(found[1]);
+      });
+      server.once('exit', (code) => reject(new Error(`the server ended with ${code}`)));
+      server.once('error', reject);
     });
-    server.once('exit', (code) => reject(new Error(`the server ended with ${code}`)));
-    server.once('error', reject);
-  });
-  return {
-    url,
-    api: apiOf(url),
-    async stop() {
-      server.kill('SIGKILL');
-      await ended;
-      await rm(folder, { recursive: true, force: true });
-    },
+    shop.api = apiOf(shop.url);
   };
+  const end = async () => {
+    const ended = new Promise((resolve) => { server.once('exit', resolve); });
+    server.kill('SIGKILL');
+    await ended;
+  };
+  await start(options);
+  /** Ends it, and starts it again on the same data at the same address. */
+  shop.restart = async (...more) => {
+    await end();
+    await start(more);
+  };
+  shop.stop = async () => {
+    await end();
+    await rm(folder, { recursive: true, force: true });
+  };
+  return shop;
 }
 
 /** Asks the API past the pages: what happens elsewhere meanwhile. */

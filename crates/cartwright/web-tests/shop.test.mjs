@@ -73,6 +73,10 @@ test('a whole purchase, whose status moves live from placed to delivered', async
   await page.getByRole('link', { name: 'Your orders' }).click();
   await page.getByText('Delivered').waitFor();
   assert.equal(await basketLink(page).getByText('1').count(), 0, 'the basket is gone');
+  await page.getByRole('navigation', { name: 'Shop' }).getByRole('link', { name: /Inbox/ }).click();
+  await page.getByText(/was delivered/).waitFor();
+  await page.getByRole('link', { name: /is confirmed/ }).click();
+  await reached(page, 'Your order was delivered');
   page.assertClean();
 });
 
@@ -90,6 +94,20 @@ test('the last piece goes to someone else before the order is placed', async () 
   await page.getByText('sold out a moment ago').waitFor();
   await page.getByRole('link', { name: 'The last lantern' }).first().click();
   await page.getByRole('button', { name: 'Tell me when it is back' }).waitFor();
+  page.assertClean();
+});
+
+test('who waits for a product is told when it is back', async () => {
+  const scarce = await product(shop, 'Scarce scarf', { stock: 0 });
+  const page = await visit(browser, shop, { user: 'waits' });
+  await page.goto(`/#/p/${scarce.id}`);
+  await page.getByRole('button', { name: 'Tell me when it is back' }).click();
+  await page.getByText('We will tell you in your inbox').waitFor();
+  await shop.api('POST', `/v1/products/${scarce.id}/stock/movements`, { kind: 'received', quantity: 3 });
+  await eventually(async () => (await shop.api('GET', '/v1/customers/waits/inbox')).items.length > 0, 'the entry');
+  await page.goto('/#/inbox');
+  await page.getByRole('link', { name: /Scarce scarf/ }).click();
+  await page.getByText('3 left').waitFor();
   page.assertClean();
 });
 

@@ -13,7 +13,7 @@ const TIME: Duration = Duration::from_secs(30);
 const QUEUE: &str = "OrderQueue";
 
 fn worker(shop: &Shop) -> Worker {
-    Worker::new(shop.app.clone(), Queue::OrderQueue, 6, shop.aws.sqs())
+    Worker::new(shop.app.clone(), Queue::OrderQueue, shop.aws.sqs())
 }
 
 /// An event as EventBridge sends it to a queue.

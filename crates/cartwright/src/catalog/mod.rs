@@ -25,7 +25,7 @@ use crate::values::{Money, OrderId, ProductId, Quantity, Text, Username};
 
 pub use events::{on_order_cancelled, on_order_placed, on_order_shipped, on_stock_moved};
 pub use index::ensure_indexed;
-pub use ops::quote;
+pub use ops::{find_availability, quote};
 
 /// A product's name.
 pub type ProductName = Text<1, 200>;
@@ -279,6 +279,34 @@ pub struct StockLevel {
     pub product_name: Option<ProductName>,
     /// Pieces that may be sold now.
     pub available: i64,
+}
+
+/// Event: a product left the catalogue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProductRemoved {
+    /// Which it was.
+    pub product_id: ProductId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Whether a product can be had.
+#[derive(Debug, Clone)]
+pub struct Availability {
+    /// Its name.
+    pub name: ProductName,
+    /// Pieces that can be sold now; none when stock is not tracked, and it can always be had.
+    pub available: Option<i64>,
+    /// Whether it was announced as depleted last, and not yet as replenished.
+    pub is_depleted: bool,
+}
+
+impl Availability {
+    /// Whether at least one can be sold now.
+    pub fn can_be_had(&self) -> bool {
+        self.available.is_none_or(|available| available > 0)
+    }
 }
 
 /// Event: all lines of an order are reserved.

@@ -3,12 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::store::{self, Numbered};
-use super::{Inbox, InboxEntry, InboxHead, InboxItem, Notification};
+use super::webhooks::ops::DELIVERY_KEPT;
+use super::webhooks::{self, Delivery, Listeners};
+use super::{EmailDue, Facts, Inbox, InboxEntry, InboxHead, InboxItem, Notification, email};
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
+use crate::events::Event;
 use crate::rest::{List, Listing};
 use crate::store::{Batch, Change, Cursor, Doc, Expect, MAX_PAGE, Once, Table, transact};
 use crate::values::Username;
+use crate::{customers, ordering};
 
 /// How long an entry of an inbox is kept.
 const ENTRY_KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
@@ -22,29 +26,70 @@ const CLOSED_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// `customer_erased` while what happened to a customer who was erased since is still told under their name: worth another
 /// try, when their orders have another. Those of the store.
 pub(super) async fn record(app: &App, notification: &Notification) -> Result<InboxEntry> {
-    let inbox = Inbox::of(notification);
     transact(app, &Once::unkeyed(), Table::Notifications, || async {
         let mut batch = Batch::new(Table::Notifications);
-        let seen_key = store::seen_key(&inbox, notification.id);
-        if let Some(seen) = app.store.get(&seen_key).await? {
-            let Numbered { sequence, .. } = seen.parse_owned()?;
-            return Ok(Change { batch, result: InboxEntry { sequence, notification: notification.clone() } });
-        }
-        let (head, version) = store::get_head(&*app.store, &inbox).await?;
-        if head.is_closed_to(notification.at) {
-            return Err(erased());
-        }
-        let expect = expect_version(version);
-        let head = InboxHead { last: head.last + 1, ..head };
-        let entry = InboxEntry { sequence: head.last, notification: notification.clone() };
-        let expires_at = app.clock.now() + ENTRY_KEPT;
-        batch.put(store::head_key(&inbox), expect, &head)?;
-        batch.put_until(store::entry_key(&inbox, head.last), Expect::Absent, &entry, expires_at)?;
-        let seen = Numbered { sequence: head.last, at: notification.at };
-        batch.put_until(seen_key, Expect::Absent, &seen, expires_at)?;
-        Ok(Change { batch, result: entry })
+        let result = enter(app, &mut batch, notification).await?;
+        Ok(Change { batch, result })
     })
     .await
+}
+
+/// Adds to `batch` what makes a notification an entry of its inbox and sends it out through the other channels; nothing if
+/// that was done before.
+///
+/// # Errors
+/// As [`record`].
+pub(super) async fn enter(app: &App, batch: &mut Batch, notification: &Notification) -> Result<InboxEntry> {
+    let inbox = Inbox::of(notification);
+    let keys = [store::seen_key(&inbox, notification.id), store::head_key(&inbox), webhooks::store::listeners_key()];
+    let docs = app.store.get_many(&keys).await?;
+    let [seen_key, head_key, _] = keys;
+    if let Some(seen) = &docs[0] {
+        let Numbered { sequence, .. } = seen.parse_owned()?;
+        return Ok(InboxEntry { sequence, notification: notification.clone() });
+    }
+    let (head, version) = store::head_of(docs[1].as_ref())?;
+    if head.is_closed_to(notification.at) {
+        return Err(erased());
+    }
+    let head = InboxHead { last: head.last + 1, ..head };
+    let entry = InboxEntry { sequence: head.last, notification: notification.clone() };
+    let expires_at = app.clock.now() + ENTRY_KEPT;
+    batch.put(head_key, expect_version(version), &head)?;
+    batch.put_until(store::entry_key(&inbox, head.last), Expect::Absent, &entry, expires_at)?;
+    let seen = Numbered { sequence: head.last, at: notification.at };
+    batch.put_until(seen_key, Expect::Absent, &seen, expires_at)?;
+    if email::is_wanted(&app.config.email, notification) {
+        batch.emit(app.envelope(&Event::EmailDue(EmailDue { notification: notification.clone() })));
+    }
+    let listeners = docs[2].as_ref().map(|doc| doc.parse::<Listeners>()).transpose()?.unwrap_or_default();
+    for listener in listeners.of(notification) {
+        let delivery = Delivery::new(app.new_uuid(), listener.id, notification.clone(), app.clock.now());
+        let key = webhooks::store::delivery_key(listener.id, delivery.id);
+        batch.put_until(key, Expect::Absent, &delivery, delivery.created_at + DELIVERY_KEPT)?;
+        batch.emit(app.envelope(&Event::DeliveryDue(delivery.due())));
+    }
+    Ok(entry)
+}
+
+/// A notification about whoever the customer it names is by now: the name may be an erased customer's.
+///
+/// # Errors
+/// Those of the store.
+pub(super) async fn as_named_now(app: &App, notification: &Notification) -> Result<Notification> {
+    let mut now = notification.clone();
+    if let Facts::Order { order_id, .. } = &now.facts
+        && let Some(customer) = ordering::find_customer_of(app, order_id).await?
+    {
+        now.facts = now.facts.renamed(customer);
+    }
+    if let Some(name) = now.facts.user_name()
+        && let Some((erased, _)) = customers::find_tombstone(app, name).await?
+        && now.at <= erased.at
+    {
+        now.facts = now.facts.renamed(erased.alias.clone());
+    }
+    Ok(now)
 }
 
 /// A page of an inbox.

@@ -1,8 +1,8 @@
 //! The door: what happens to every request, whatever runs behind it.
 //!
-//! [`Door::answer`] is the same in the binary, in a test and in a Lambda function: it names the request, trims the path,
-//! refuses what is beyond the host's limits, bounds the time, turns a panic and every error into an RFC 9457 problem, and logs
-//! what went wrong on our side.
+//! [`Door::answer`] is the same in the binary, in a test and in a Lambda function: it names the request, trims the path, finds
+//! out who makes it, refuses what is beyond the host's limits, bounds the time, turns a panic and every error into an RFC 9457
+//! problem, and logs what went wrong on our side.
 
 mod describe;
 mod extract;
@@ -20,17 +20,20 @@ use axum::Router;
 use axum::body::Body as HttpBody;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
+use http::header::{
+    ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Request, StatusCode, Uri};
 use tower::Service;
 
+use crate::access::{self, Principal};
 use crate::app::App;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use limits::{Admission, keep_slot};
 use watch::Watch;
 
 pub use describe::{Describe, Documented, Operation, Routes};
-pub use extract::{IfMatch, List, Listing, Params, Post, Put, Segment, decode, time_in_query};
+pub use extract::{Bare, IfMatch, KeyId, List, Listing, Params, PathValue, Post, Put, Segment, decode, time_in_query};
 pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};
 pub(crate) use limits::{Refusals, SMALL_BODY_BYTES, Share, Shares};
 pub use put_events::put_events;
@@ -55,6 +58,7 @@ pub struct RequestId(pub Arc<str>);
 #[derive(Clone)]
 pub struct Door {
     router: Router,
+    app: App,
     ids: Arc<RequestIds>,
     timeout: Duration,
     limits: Option<Arc<Limits>>,
@@ -73,7 +77,7 @@ impl Door {
         let prefix = (app.ids.random() >> 32) as u32;
         let ids = Arc::new(RequestIds { prefix, count: AtomicU64::new(0) });
         let watch = Arc::new(Watch::new(app, []));
-        Door { router, ids, timeout: REQUEST_TIMEOUT, limits: None, watch }
+        Door { router, app: app.clone(), ids, timeout: REQUEST_TIMEOUT, limits: None, watch }
     }
 
     /// With these patterns of its routes, by which the metrics and the log of requests go.
@@ -118,11 +122,12 @@ impl Door {
 
     async fn carry_out(&self, mut request: Request<HttpBody>, id: &str, id_header: HeaderValue) -> Response {
         let seen = request.headers_mut().remove(IF_NONE_MATCH).filter(|_| request.method().is_safe());
+        let known = self.authenticate(&mut request).await;
         let Admission { outcome, standing } =
             self.limits.as_ref().map_or_else(Admission::free, |limits| limits.admit(&request));
-        let (slot, mut response) = match outcome {
-            Ok(slot) => (slot, self.route(request).await),
-            Err(refused) => (None, refused.into_response()),
+        let (slot, mut response) = match (outcome, known) {
+            (Ok(slot), Ok(())) => (slot, self.route(request).await),
+            (Err(refused), _) | (Ok(_), Err(refused)) => (None, refused.into_response()),
         };
         let error = match response.extensions_mut().remove::<Error>() {
             None if response.status().is_success() => None,
@@ -145,6 +150,21 @@ impl Door {
             keep_slot(slot, &mut response);
         }
         response
+    }
+
+    /// Finds out who makes a request, and tells all that comes after: the limits by whom to count it, the guards whom to let
+    /// pass. A credential that is no good counts against the address it came from.
+    async fn authenticate(&self, request: &mut Request<HttpBody>) -> Result<()> {
+        let principal = match request.headers().get(AUTHORIZATION) {
+            Some(value) if self.app.access.is_required() => access::authenticate(&self.app, bearer(value)?).await?,
+            _ => self.app.access.nobody(),
+        };
+        if let Principal::Known(known) = &principal {
+            let credential = Some(Arc::clone(&known.id));
+            request.extensions_mut().get_or_insert_default::<Caller>().credential = credential;
+        }
+        request.extensions_mut().insert(Arc::new(principal));
+        Ok(())
     }
 
     /// Calls the router, with a limit to its time and an end to its panics.
@@ -174,6 +194,9 @@ impl Door {
         if let Some(allow) = allow {
             headers.insert(ALLOW, allow.clone());
         }
+        if error.kind() == Kind::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if matches!(error.kind(), Kind::TooManyRequests | Kind::Overloaded | Kind::Unavailable) {
             self.watch.refused(error.code());
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
@@ -192,6 +215,15 @@ impl Door {
         let header = HeaderValue::from_str(&text).expect("hexadecimal digits and a dash are a header value");
         (Arc::from(text), header)
     }
+}
+
+/// What follows `Bearer` in an `Authorization`.
+fn bearer(value: &HeaderValue) -> Result<&str> {
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(token.trim());
+    }
+    Err(access::unauthenticated("Authorization must be Bearer, a space, and an API key or a token."))
 }
 
 /// Whether the id that a caller gave a request is taken over: up to 128 visible ASCII characters.

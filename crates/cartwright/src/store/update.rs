@@ -33,7 +33,8 @@ pub struct Change<T> {
 /// returns that first result without deciding anything.
 ///
 /// # Errors
-/// Those of `decide`; `contention` (503) after losing 25 races in a row; `idempotency_key_reused` (422).
+/// Those of `decide`; `contention` (503) after losing 25 races in a row; `idempotency_key_reused` (422); an internal one when a
+/// customer's request got here and nobody asked whether what it changes is theirs.
 pub async fn transact<T, F, Decision>(app: &App, once: &Once, table: Table, decide: F) -> Result<T>
 where
     T: Serialize + DeserializeOwned,
@@ -50,6 +51,7 @@ where
             return Ok(result);
         }
         once.record(app, &mut batch, expect, &result)?;
+        app.principal().must_be_settled()?;
         match app.store.commit(batch).await {
             Ok(()) => return Ok(result),
             Err(error @ CommitError::Conflict(_)) if attempt == MAX_ATTEMPTS => return Err(error.into()),

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod access;
 mod basket;
 mod catalog;
 mod checkout;
 mod customers;
 mod delivery;
+mod email;
 mod erasure;
 mod faults;
 mod inbox;
@@ -26,3 +28,6 @@ mod store_sqlite;
 mod tidy;
 mod traces;
 mod transfer;
+mod watchers;
+mod webhooks;
+mod world;

@@ -1,5 +1,6 @@
 //! The real binary as a real process: what it survives, what it refuses, what it says.
 
+mod access;
 mod acme;
 mod backup;
 mod certificates;

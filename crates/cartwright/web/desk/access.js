@@ -1,6 +1,6 @@
 // Who may do what: API keys; and who did what: the audit.
 
-import { once, send } from '../lib/api.js';
+import { send } from '../lib/api.js';
 import { h } from '../lib/dom.js';
 import { atMoment, since } from '../lib/format.js';
 import { go, heading } from '../lib/router.js';
@@ -44,7 +44,7 @@ async function create() {
   const check = async () => {
     const body = { name: name.value, role: role.value, ...(username.value && { username: username.value }), ...(ends.value && { expiresAt: new Date(`${ends.value}T23:59:59`).toISOString() }) };
     try {
-      made = (await once('create-key', KEYS, body)).data;
+      made = (await send('POST', KEYS, { body })).data;
       return '';
     } catch (error) {
       return words(error);

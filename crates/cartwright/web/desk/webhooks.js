@@ -7,8 +7,11 @@ import { go, heading, to } from '../lib/router.js';
 import { ask, button, chip, empty, field, toast, words } from '../lib/ui.js';
 import { pages, table } from './table.js';
 import { eventMap } from './timeline.js';
+import { repeat } from './today.js';
 
 const PATH = '/v1/subscriptions';
+const LOOK_MS = 1500;
+const DELIVERY = { delivered: 'Delivered', failed: 'Failed', pending: 'On its way' };
 
 /** The view of all webhooks, or of one with its deliveries. */
 export async function webhooks([id], signal) {
@@ -74,14 +77,14 @@ async function one(id, signal) {
       data.description && [h('dt', null, 'Description'), h('dd', null, data.description)], h('dt', null, 'Since'), h('dd', null, atMoment(data.createdAt))),
     h('div', { class: 'row', 'data-group': 'webhook' },
       button('Send a test', { kind: 'primary', act: async () => {
-        await once(`test:${id}`, `${path}/test`, {});
+        await once(`test:${id}`, `${path}/test`);
         toast('A test is on its way.');
-        setTimeout(() => signal.aborted || tell().catch(() => {}), 800);
+        await tell();
       } }),
       button(data.status === 'active' ? 'Switch off' : 'Switch on', { act: () => change({ status: data.status === 'active' ? 'disabled' : 'active' }) }),
       button('New secret', { act: async () => {
         if (!await ask('Make a new secret?', h('p', null, 'Deliveries are signed with it from now on.'), { yes: 'Make it' })) return;
-        const { data: answer } = await once(`rotate:${id}`, `${path}/secret`, {});
+        const { data: answer } = await once(`rotate:${id}`, `${path}/secret`);
         await showSecret('The new secret', answer.secret);
         ({ data, etag } = await get(path, { signal }));
       } }),
@@ -90,22 +93,26 @@ async function one(id, signal) {
         await send('DELETE', path, { etag });
         go('webhooks');
       } })));
+  let isUnderWay = false;
   const tell = async () => {
     const rows = table('Deliveries', [
       ['When', ({ createdAt }) => since(createdAt)],
       ['Event', ({ event }) => event],
-      ['Status', ({ status }) => chip({ delivered: 'Delivered', failed: 'Failed', pending: 'On its way' }[status] ?? status, { delivered: 'good', failed: 'bad' }[status] ?? 'warn')],
+      ['Status', ({ status }) => h('span', { 'data-pending': status === 'pending' }, chip(DELIVERY[status] ?? status, { delivered: 'good', failed: 'bad' }[status] ?? 'warn'))],
       ['Tries', ({ attempts }) => attemptsOf(attempts)],
       ['', (delivery) => delivery.status !== 'pending' && button('Again', { kind: 'small', symbol: 'again', name: `Deliver ${delivery.event} again`, act: async () => {
-        await once(`redeliver:${delivery.id}`, `/v1/deliveries/${delivery.id}/redeliver`, {});
+        await once(`redeliver:${delivery.id}`, `/v1/deliveries/${delivery.id}/redeliver`);
         toast('It is on its way again.');
-        setTimeout(() => signal.aborted || tell().catch(() => {}), 800);
+        await tell();
       } })],
     ]);
-    put(deliveries, h('h2', null, 'Deliveries'), await pages(`/v1/deliveries?subscription=${encodeURIComponent(id)}`, rows, ['Nothing was delivered yet', 'Send a test.'], signal));
+    const list = await pages(`/v1/deliveries?subscription=${encodeURIComponent(id)}`, rows, ['Nothing was delivered yet', 'Send a test.'], signal);
+    isUnderWay = list.querySelector('[data-pending]') !== null;
+    put(deliveries, h('h2', null, 'Deliveries'), list);
   };
   draw();
   await tell();
+  repeat(() => isUnderWay && tell(), LOOK_MS, signal);
   return { title: 'Webhook', view: h('div', { class: 'stack wide' }, h('p', { class: 'crumbs' }, h('a', { href: to('webhooks') }, 'Webhooks')), heading(data.url, { class: 'small' }), about, deliveries) };
 }
 

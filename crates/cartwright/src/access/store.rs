@@ -1,0 +1,33 @@
+//! Where access keeps what: the documents of API keys, and when they were used.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::store::{Key, Range, Sharded, Store, Table};
+
+use super::ApiKey;
+
+fn all_keys() -> Sharded {
+    Sharded::new(Table::Access, "KEYS")
+}
+
+/// The document of a key.
+pub(super) fn key_key(id: &str) -> Key {
+    all_keys().key(id)
+}
+
+/// The documents of all keys; their ids sort by time.
+pub(super) fn keys() -> Vec<Range> {
+    all_keys().all()
+}
+
+/// When a key was last used: apart from the key, so that whoever may note it cannot make keys.
+pub(super) fn use_key(id: &str) -> Key {
+    Key::new(Table::Access, format!("USE#{id}"), "USE")
+}
+
+/// A key with its version.
+pub(super) async fn find_key(store: &dyn Store, id: &str) -> Result<Option<(Arc<ApiKey>, u64)>> {
+    let Some(doc) = store.get(&key_key(id)).await? else { return Ok(None) };
+    Ok(Some((doc.parse()?, doc.version)))
+}

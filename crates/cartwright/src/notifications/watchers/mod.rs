@@ -1,0 +1,39 @@
+//! Watchers: customers who want to be told once when a product is back in stock.
+//!
+//! When a product comes back, everyone who watches it is told, each in a commit that also takes the watch away: so once for
+//! each watch, whatever comes twice. There may be thousands; they are gone through in pages, each of which asks for the next.
+
+pub mod http;
+pub(super) mod ops;
+mod store;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::values::{ProductId, Username};
+
+/// Most products that one customer watches.
+pub const MAX_WATCHES: usize = 100;
+
+/// That a customer waits for a product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Watch {
+    /// For which.
+    #[schema(value_type = String, format = Uuid)]
+    pub product_id: ProductId,
+    /// Who.
+    pub username: Username,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}
+
+/// Event: those who watch a product that is back in stock are to be told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WatchersDue {
+    /// Which.
+    pub product_id: ProductId,
+}
