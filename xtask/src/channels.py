@@ -39,11 +39,13 @@ class Webhooks(http.server.BaseHTTPRequestHandler):
 
 
 class Mails:
-    """Takes mails; puts the first one off, as servers do with senders they do not know."""
+    """Takes mails; puts the first one off, as servers do with senders they do not know, and refuses those to nobody."""
 
     received, put_off = [], 0
 
     async def handle_DATA(self, _server, _session, envelope):
+        if envelope.rcpt_tos == ["nobody@example.com"]:
+            return "550 5.1.1 <Nobody@example.com> is unknown here"
         if Mails.put_off == 0:
             Mails.put_off += 1
             return "451 4.7.1 come back later"
@@ -134,6 +136,21 @@ def check_mails(order, to):
         assert "2 x Töpfe & Pfannen" in text and "2 x Töpfe &amp; Pfannen" in html, (text, html)
 
 
+def check_refused(shop):
+    """A mail that the server will never take is a dead letter at once, without the address; operators can read of it."""
+    product = shop.ask("POST", "/v1/products", {"name": "Kettle", "price": {"amount": 100, "currency": "USD"}, "stock": 5})
+    shop.ask("POST", "/v1/baskets/nobody/items", {"productId": product["id"], "quantity": 1})
+    shop.ask("POST", "/v1/baskets/nobody/checkout", {"contact": {"email": "nobody@example.com"}})
+    path = "/v1/queues/EmailQueue/dead-letters"
+    letters = wait("two dead letters", lambda: (found := shop.ask("GET", path)["items"])[1:] and found)
+    for letter in letters:
+        assert letter["reason"].startswith("mail_refused: ") and "is unknown here" in letter["reason"], letter
+        assert letter["receives"] == 1 and "example.com" not in json.dumps(letter).lower(), letter
+    told = wait("operators are told", lambda: shop.ask("GET", "/v1/inbox")["items"])
+    assert told[0]["event"] == "MessageDied" and told[0]["facts"]["code"] == "mail_refused", told
+    shop.ask("POST", path + "/discard", {"all": True, "reason": "proved"})
+
+
 def main(binary, folder):
     receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Webhooks)
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
@@ -157,6 +174,7 @@ def main(binary, folder):
         check_mails(order, "ann@example.com")
         guest = live(shop, "guest", {"contact": {"email": "guest@example.com"}})
         check_mails(guest, "guest@example.com")
+        check_refused(shop)
         assert Mails.put_off == 1
         dead = [queue["name"] for queue in shop.ask("GET", "/v1/queues")["items"] if queue["dead"]]
         assert not dead, f"messages died in {dead}"

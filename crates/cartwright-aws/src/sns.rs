@@ -40,7 +40,7 @@ impl Notifier for SnsNotifier {
             Audience::Operators => &self.topics.operators,
         };
         let (about, id) = match &notification.facts {
-            Facts::Order { user_name, .. } | Facts::BackInStock { user_name, .. } => {
+            Facts::Order { user_name, .. } | Facts::Product { user_name: Some(user_name), .. } => {
                 ("userName", user_name.as_str().to_owned())
             }
             Facts::Product { product_id, .. } => ("productId", product_id.to_string()),

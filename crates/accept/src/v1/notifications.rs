@@ -16,6 +16,7 @@ pub(crate) const CHECKS: &[Check] = &[
 fn inbox(probe: &Probe) -> Outcome {
     let user = probe.customer("inbox")?;
     let order = probe.order(&user, &probe.product(1_000, 5)?, 1)?;
+    probe.settles(&order, "CONFIRMED")?;
     probe.transition(&order, "CANCELLED")?.expect(200)?;
     let path = format!("/v1/customers/{user}/inbox");
     let told = probe.wait("the customer is told of three steps", || {

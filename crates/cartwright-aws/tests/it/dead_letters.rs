@@ -44,6 +44,13 @@ async fn what_a_worker_gave_up_is_recorded_once_however_often_it_comes() {
     assert_eq!((&letter["receives"], &letter["enqueuedAt"]), (&json!(2), &json!("2026-01-02T03:04:05.123Z")));
     assert_eq!(letter["event"]["detail"], json!({"n": 1}));
     assert_eq!(shop.get("/v1/queues/OrderQueue").await["dead"], 1);
+    let inbox = shop.get("/v1/inbox").await;
+    let told = &inbox["items"][0];
+    assert_eq!((&told["event"], &told["facts"]["queue"]), (&json!("MessageDied"), &json!("OrderQueue")));
+    assert_eq!(
+        (&told["facts"]["diedEvent"], &told["facts"]["code"]),
+        (&json!("CheckoutBasket"), &json!("malformed_event"))
+    );
 }
 
 #[tokio::test]

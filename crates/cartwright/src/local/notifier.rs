@@ -15,9 +15,7 @@ impl Notifier for LogNotifier {
         let Notification { id, event, audience, correlation_id, subject, facts, .. } = notification;
         let (order, product) = match facts {
             Facts::Order { order_id, .. } => (Some(order_id.as_str()), None),
-            Facts::Product { product_id, .. } | Facts::BackInStock { product_id, .. } => {
-                (None, Some(tracing::field::display(product_id)))
-            }
+            Facts::Product { product_id, .. } => (None, Some(tracing::field::display(product_id))),
             Facts::Queue { .. } | Facts::Webhook { .. } => (None, None),
         };
         tracing::info!(target: "cartwright::notifications", %id, event, ?audience, order, product, correlation_id, "{subject}");

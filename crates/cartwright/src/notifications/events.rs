@@ -45,7 +45,7 @@ pub async fn on_stock_turned(app: &App, message: &Envelope, level: StockLevel) -
 /// `stock_unsettled` while it is not known whether it ran out again; those of the [`Notifier`](super::Notifier) and of the
 /// store. All are worth another try.
 pub async fn on_watchers_due(app: &App, message: &Envelope, due: WatchersDue) -> Result<()> {
-    watchers::ops::tell_some(app, message, due.product_id).await
+    watchers::ops::tell_some(app, message, &due).await
 }
 
 /// A product left the catalogue: nobody waits for it any more.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::catalog::{ProductName, StockLevel};
+use crate::catalog::{Availability, ProductName, StockLevel};
 use crate::events::{Envelope, Queue};
 use crate::ordering::{OrderFact, Status};
 use crate::values::{Money, OrderId, ProductId, Username};
@@ -96,15 +96,9 @@ pub enum Facts {
         product_name: Option<ProductName>,
         /// Pieces that could be sold then.
         available: i64,
-    },
-    /// A product that a customer waited for, and that is back in stock.
-    BackInStock {
-        /// Which.
-        product_id: ProductId,
-        /// Its name then.
-        product_name: ProductName,
-        /// Who waited for it.
-        user_name: Username,
+        /// Who waited for it, if it is they who are told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_name: Option<Username>,
     },
     /// A queue in which a message died.
     Queue {
@@ -132,15 +126,16 @@ impl Facts {
     /// The customer they name, if any.
     pub fn user_name(&self) -> Option<&Username> {
         match self {
-            Facts::Order { user_name, .. } | Facts::BackInStock { user_name, .. } => Some(user_name),
-            Facts::Product { .. } | Facts::Queue { .. } | Facts::Webhook { .. } => None,
+            Facts::Order { user_name, .. } => Some(user_name),
+            Facts::Product { user_name, .. } => user_name.as_ref(),
+            Facts::Queue { .. } | Facts::Webhook { .. } => None,
         }
     }
 
     /// The same facts about somebody of another name, if they name anybody.
     fn renamed(mut self, name: Username) -> Facts {
         match &mut self {
-            Facts::Order { user_name, .. } | Facts::BackInStock { user_name, .. } => *user_name = name,
+            Facts::Order { user_name, .. } | Facts::Product { user_name: Some(user_name), .. } => *user_name = name,
             Facts::Product { .. } | Facts::Queue { .. } | Facts::Webhook { .. } => {}
         }
         self
@@ -282,12 +277,13 @@ pub fn of_stock(event: &Envelope, level: &StockLevel) -> Notification {
         product_id: level.product_id,
         product_name: level.product_name.clone(),
         available: level.available,
+        user_name: None,
     };
     notification(event, Audience::Operators, format!("Product {} {what}", level.product_id), text, facts)
 }
 
 /// What a customer is told of a product they waited for. Told again of the same wait, it is the same notification.
-pub fn of_back_in_stock(watch: &watchers::Watch, product_name: ProductName, at: Timestamp) -> Notification {
+pub fn of_back_in_stock(watch: &watchers::Watch, now: &Availability, at: Timestamp) -> Notification {
     let watchers::Watch { product_id, username, since } = watch;
     let key = format!("{product_id} {} {since}", username.key());
     Notification {
@@ -297,8 +293,13 @@ pub fn of_back_in_stock(watch: &watchers::Watch, product_name: ProductName, at: 
         correlation_id: String::new(),
         audience: Audience::Customers,
         subject: format!("Product {product_id} is back in stock"),
-        text: format!("{} is back in stock.\nProduct {product_id}", product_name.as_str()),
-        facts: Facts::BackInStock { product_id: *product_id, product_name, user_name: username.clone() },
+        text: format!("{} is back in stock.\nProduct {product_id}", now.name.as_str()),
+        facts: Facts::Product {
+            product_id: *product_id,
+            product_name: Some(now.name.clone()),
+            available: now.available.unwrap_or(1),
+            user_name: Some(username.clone()),
+        },
     }
 }
 

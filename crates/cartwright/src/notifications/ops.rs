@@ -55,7 +55,7 @@ pub(super) async fn enter(app: &App, batch: &mut Batch, notification: &Notificat
     let head = InboxHead { last: head.last + 1, ..head };
     let entry = InboxEntry { sequence: head.last, notification: notification.clone() };
     let expires_at = app.clock.now() + ENTRY_KEPT;
-    batch.put(head_key, expect_version(version), &head)?;
+    batch.put(head_key, Expect::as_read(version), &head)?;
     batch.put_until(store::entry_key(&inbox, head.last), Expect::Absent, &entry, expires_at)?;
     let seen = Numbered { sequence: head.last, at: notification.at };
     batch.put_until(seen_key, Expect::Absent, &seen, expires_at)?;
@@ -104,10 +104,6 @@ fn erased() -> Error {
     Error::new(Kind::Conflict, "customer_erased", "The customer was erased; their orders get another name.")
 }
 
-fn expect_version(version: u64) -> Expect {
-    if version == 0 { Expect::Absent } else { Expect::Version(version) }
-}
-
 /// A page of an inbox, newest first.
 ///
 /// # Errors
@@ -120,7 +116,10 @@ pub(super) async fn list_inbox(app: &App, inbox: &Inbox, list: &List) -> Result<
     let item = |doc: &Doc| Ok(InboxItem::of(doc.parse_owned()?, head.read_up_to));
     let items = page.docs.iter().map(item).collect::<Result<_>>()?;
     let listing = Listing { items, next: page.next.map(|sk| Cursor::new(&scope, &sk)) };
-    Ok(InboxPage { listing, unread: head.unread() })
+    // What was never read may have expired: where the whole inbox is in sight, it is counted there.
+    let is_whole = after.is_none() && listing.next.is_none();
+    let in_sight = listing.items.iter().filter(|item| !item.read).count() as u64;
+    Ok(InboxPage { unread: if is_whole { in_sight } else { head.unread() }, listing })
 }
 
 /// Up to `most` of the newest entries of a customer's inbox, newest first. The read the export of a customer is allowed.
@@ -160,7 +159,7 @@ pub(super) async fn mark_read(app: &App, inbox: &Inbox, up_to: u64) -> Result<()
         }
         if up_to > head.read_up_to {
             let head = InboxHead { read_up_to: up_to, ..head };
-            batch.put(store::head_key(inbox), expect_version(version), &head)?;
+            batch.put(store::head_key(inbox), Expect::as_read(version), &head)?;
         }
         Ok(Change { batch, result: () })
     })
@@ -179,7 +178,7 @@ pub(super) async fn discard_inbox(app: &App, customer: &Username, at: Timestamp)
         let mut batch = Batch::new(Table::Notifications);
         if !head.is_closed_to(at) {
             let head = InboxHead { erased_at: Some(at), ..head };
-            batch.put_until(store::head_key(&inbox), expect_version(version), &head, at + CLOSED_KEPT)?;
+            batch.put_until(store::head_key(&inbox), Expect::as_read(version), &head, at + CLOSED_KEPT)?;
         }
         Ok(Change { batch, result: () })
     })
@@ -204,7 +203,22 @@ pub(super) async fn discard_inbox(app: &App, customer: &Username, at: Timestamp)
             break;
         }
     }
-    mark_read(app, &inbox, gone_up_to).await
+    // What is gone needs no reading; where nothing has come since, the head goes too when its time is over.
+    transact(app, &Once::unkeyed(), Table::Notifications, || async {
+        let (head, version) = store::get_head(&*app.store, &inbox).await?;
+        let mut batch = Batch::new(Table::Notifications);
+        if gone_up_to > head.read_up_to {
+            let (is_closed, read) = (head.last <= gone_up_to, InboxHead { read_up_to: gone_up_to, ..head });
+            let (key, expect) = (store::head_key(&inbox), Expect::as_read(version));
+            if is_closed {
+                batch.put_until(key, expect, &read, at + CLOSED_KEPT)?;
+            } else {
+                batch.put(key, expect, &read)?;
+            }
+        }
+        Ok(Change { batch, result: () })
+    })
+    .await
 }
 
 /// Up to `limit` (1 to 100) entries of an inbox with a number above `after`, in the order of their numbers.

@@ -256,6 +256,13 @@ pub enum Expect {
     Version(u64),
 }
 
+impl Expect {
+    /// What a write has to find of a document that was read in this version, or was not there: version 0.
+    pub fn as_read(version: u64) -> Self {
+        if version == 0 { Expect::Absent } else { Expect::Version(version) }
+    }
+}
+
 /// One item of a batch.
 #[derive(Debug, Clone)]
 pub enum Write {

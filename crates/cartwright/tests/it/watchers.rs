@@ -51,7 +51,8 @@ async fn a_watcher_is_told_once_for_each_time_they_ask() {
     let first = told(&shop, "ann").await;
     assert_eq!(first.len(), 1);
     assert_eq!(first[0]["text"], format!("Phöne is back in stock.\nProduct {phone}"));
-    let facts = json!({"about": "backInStock", "productId": phone, "productName": "Phöne", "userName": "ann"});
+    let facts =
+        json!({"about": "product", "productId": phone, "productName": "Phöne", "available": 1, "userName": "ann"});
     assert_eq!(first[0]["facts"], facts);
     assert_eq!(waiting(&shop, &phone).await, Vec::<String>::new());
     assert_eq!(shop.get(&path).await.code(), "watch_not_found");
@@ -97,6 +98,26 @@ async fn hundreds_of_watchers_are_told_once_each_in_pages_however_often_it_is_sa
     }
     assert_eq!(waiting(&shop, &phone).await, Vec::<String>::new());
     shop.deliver().await;
+}
+
+#[tokio::test]
+async fn one_who_cannot_be_told_holds_up_nobody() {
+    const WATCHERS: usize = 60;
+    let shop = TestShop::new().await;
+    let (phone, order) = sold_out(&shop).await;
+    for n in 0..WATCHERS {
+        watch(&shop, &phone, &format!("user{n:02}"), 201).await;
+    }
+    shop.notifier.refuse(|told| serde_json::to_string(&told.facts).unwrap().contains("user03"));
+    shop.transition(&order, "CANCELLED").await.expect(200);
+    shop.deliver().await;
+    assert_eq!(waiting(&shop, &phone).await, ["user03"]);
+    shop.notifier.mend();
+    shop.deliver_with_retries().await;
+    assert_eq!(waiting(&shop, &phone).await, Vec::<String>::new());
+    for n in 0..WATCHERS {
+        assert_eq!(told(&shop, &format!("user{n:02}")).await.len(), 1, "user{n:02}");
+    }
 }
 
 #[tokio::test]

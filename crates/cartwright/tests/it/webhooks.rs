@@ -93,6 +93,38 @@ async fn a_webhook_gets_what_it_asked_for_signed_and_with_the_id_of_the_notifica
 }
 
 #[tokio::test]
+async fn a_receiver_that_fails_is_given_less_time_until_it_takes_something() {
+    let shop = TestShop::new().await;
+    subscribe(&shop, json!(["OrderPlaced"])).await;
+    shop.world.answers(Err("it hangs".into()));
+    let phone = shop.product("phone", 100, 5).await;
+    shop.order("ann", &phone, 1).await;
+    shop.order("bob", &phone, 1).await;
+    shop.world.answers(Ok(204));
+    shop.deliver_with_retries().await;
+    shop.order("cleo", &phone, 1).await;
+    let calls = shop.world.take_calls();
+    assert_eq!(calls.iter().map(|call| call.is_failing).collect::<Vec<_>>(), [false, true, true, false, false]);
+}
+
+#[tokio::test]
+async fn an_attempt_of_a_round_that_is_over_says_nothing_of_the_next() {
+    let shop = TestShop::new().await;
+    subscribe(&shop, json!(["OrderPlaced"])).await;
+    shop.world.answers(Err("it hangs".into()));
+    let phone = shop.product("phone", 100, 5).await;
+    shop.order("ann", &phone, 1).await;
+    let before = deliveries(&shop).await;
+    shop.post(&format!("/v1/deliveries/{}/redeliver", id_of(&before[0])), json!({})).await.expect(202);
+    let rounds = || async { deliveries(&shop).await[0]["attempts"].as_array().unwrap().len() };
+    assert_eq!(rounds().await, 1);
+    shop.world.answers(Ok(204));
+    shop.deliver_with_retries().await;
+    let after = deliveries(&shop).await;
+    assert_eq!((statuses(&after), rounds().await), (vec!["delivered"], 2), "the first round is not tried again");
+}
+
+#[tokio::test]
 async fn a_subscription_shows_its_secret_once_and_can_be_changed_and_removed() {
     let shop = TestShop::new().await;
     let body = json!({"url": URL, "events": ["OrderPlaced", "OrderPlaced"], "description": "to the warehouse"});
@@ -193,6 +225,7 @@ async fn what_leads_inside_is_not_called_whatever_it_looks_like() {
         signature: "v1,".into(),
         body: "{}".into(),
         allow_private,
+        is_failing: false,
     };
     let hosts = [
         "127.0.0.1",

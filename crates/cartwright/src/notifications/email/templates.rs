@@ -172,15 +172,21 @@ fn samples() -> Vec<Notification> {
         let (audience, facts) = match event {
             "ProductBackInStock" => (
                 Audience::Customers,
-                Facts::BackInStock {
+                Facts::Product {
                     product_id: ProductId(Uuid::nil()),
-                    product_name: "Kettle".try_into().ok()?,
-                    user_name: "ann".try_into().ok()?,
+                    product_name: Some("Kettle".try_into().ok()?),
+                    available: 1,
+                    user_name: Some("ann".try_into().ok()?),
                 },
             ),
             "StockDepleted" | "StockReplenished" => (
                 Audience::Operators,
-                Facts::Product { product_id: ProductId(Uuid::nil()), product_name: None, available: 0 },
+                Facts::Product {
+                    product_id: ProductId(Uuid::nil()),
+                    product_name: None,
+                    available: 0,
+                    user_name: None,
+                },
             ),
             "MessageDied" => (
                 Audience::Operators,

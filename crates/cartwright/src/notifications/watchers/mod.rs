@@ -2,6 +2,7 @@
 //!
 //! When a product comes back, everyone who watches it is told, each in a commit that also takes the watch away: so once for
 //! each watch, whatever comes twice. There may be thousands; they are gone through in pages, each of which asks for the next.
+//! Whoever cannot be told gets a message of their own, and holds up nobody.
 
 pub mod http;
 pub(super) mod ops;
@@ -36,4 +37,17 @@ pub struct Watch {
 pub struct WatchersDue {
     /// Which.
     pub product_id: ProductId,
+    /// Those from here on; all of them without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// This one alone, who could not be told together with others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Username>,
+}
+
+impl WatchersDue {
+    /// All who watch a product.
+    pub fn all(product_id: ProductId) -> Self {
+        WatchersDue { product_id, after: None, only: None }
+    }
 }

@@ -44,7 +44,7 @@ pub async fn watch(app: &App, product: ProductId, username: &Username) -> Result
         if let Some((watch, _)) = store::find_watch(&*app.store, product, username).await? {
             return Ok(Change { batch, result: (Watch::clone(&watch), false) });
         }
-        if store::list_watches(&*app.store, username, MAX_WATCHES).await?.len() >= MAX_WATCHES {
+        if store::list_watches(&*app.store, username, None, MAX_WATCHES).await?.0.len() >= MAX_WATCHES {
             let message = format!("A customer watches at most {MAX_WATCHES} products.");
             return Err(Error::new(Kind::Conflict, "too_many_watches", message));
         }
@@ -81,9 +81,14 @@ pub async fn get_watch(app: &App, product: ProductId, username: &Username) -> Re
 /// # Errors
 /// Those of the store.
 pub async fn unwatch(app: &App, product: ProductId, username: &Username) -> Result<()> {
-    let mut batch = Batch::new(Table::Notifications);
-    remove(&mut batch, product, username, Expect::Anything);
-    Ok(app.store.commit(batch).await?)
+    transact(app, &Once::unkeyed(), Table::Notifications, || async {
+        let mut batch = Batch::new(Table::Notifications);
+        if let Some((_, version)) = store::find_watch(&*app.store, product, username).await? {
+            remove(&mut batch, product, username, Expect::Version(version));
+        }
+        Ok(Change { batch, result: () })
+    })
+    .await
 }
 
 /// A page of those who watch a product, by user name.
@@ -108,17 +113,19 @@ pub(in super::super) async fn announce(app: &App, product: ProductId) -> Result<
         return Ok(());
     }
     let mut batch = Batch::new(Table::Notifications);
-    batch.emit(app.envelope(&Event::WatchersDue(WatchersDue { product_id: product })));
+    batch.emit(app.envelope(&Event::WatchersDue(WatchersDue::all(product))));
     Ok(app.store.commit(batch).await?)
 }
 
-/// Tells some of those who watch a product that it is back, if it still is, and asks for the next. When it is sold out again,
-/// they wait on: they are told when it comes back once more.
+/// Tells some of those who watch a product that it is back, if it still is, and asks for the next. Whoever cannot be told is
+/// asked for alone, so that nobody waits for them. When it is sold out again, they wait on: they are told when it comes back
+/// once more.
 ///
 /// # Errors
-/// `stock_unsettled` while it is not known yet whether it ran out again: worth another try. Those of the
-/// [`Notifier`](super::super::Notifier) and of the store.
-pub(in super::super) async fn tell_some(app: &App, message: &Envelope, product: ProductId) -> Result<()> {
+/// `stock_unsettled` while it is not known yet whether it ran out again: worth another try. Those of the store; for one who is
+/// asked for alone, those of the [`Notifier`](super::super::Notifier) too.
+pub(in super::super) async fn tell_some(app: &App, message: &Envelope, due: &WatchersDue) -> Result<()> {
+    let product = due.product_id;
     let Some(now) = catalog::find_availability(app, product).await? else { return remove_all(app, product).await };
     if !now.can_be_had() {
         if now.is_depleted {
@@ -127,18 +134,30 @@ pub(in super::super) async fn tell_some(app: &App, message: &Envelope, product: 
         let message = "Whether the product ran out again is not known yet.";
         return Err(Error::new(Kind::Conflict, "stock_unsettled", message));
     }
-    let (watchers, next) = store::list_watchers(&*app.store, product, None, WATCHERS_AT_ONCE).await?;
-    for watch in &watchers {
-        tell(app, message, watch, &now).await?;
+    if let Some(username) = &due.only {
+        let watch = store::find_watch(&*app.store, product, username).await?;
+        return if let Some((watch, _)) = watch { tell(app, message, &watch, &now).await } else { Ok(()) };
     }
-    if next.is_some() { announce(app, product).await } else { Ok(()) }
+    let (watchers, next) = store::list_watchers(&*app.store, product, due.after.as_deref(), WATCHERS_AT_ONCE).await?;
+    let mut batch = Batch::new(Table::Notifications);
+    for watch in &watchers {
+        if let Err(error) = tell(app, message, watch, &now).await {
+            tracing::warn!(product = %product, %error, "one who watches a product could not be told with the others");
+            let alone = WatchersDue { only: Some(watch.username.clone()), ..WatchersDue::all(product) };
+            batch.emit(app.envelope(&Event::WatchersDue(alone)));
+        }
+    }
+    if next.is_some() {
+        batch.emit(app.envelope(&Event::WatchersDue(WatchersDue { after: next, ..WatchersDue::all(product) })));
+    }
+    if batch.is_empty() { Ok(()) } else { Ok(app.store.commit(batch).await?) }
 }
 
 /// Tells one of them. The channel outside comes first: what is told there twice has the same id, and what is not told is not
 /// forgotten.
 async fn tell(app: &App, message: &Envelope, watch: &Watch, now: &Availability) -> Result<()> {
     // An event that is older than the watch must not count as older than its customer.
-    let mut notification = of_back_in_stock(watch, now.name.clone(), message.time.max(watch.since));
+    let mut notification = of_back_in_stock(watch, now, message.time.max(watch.since));
     notification.correlation_id.clone_from(&message.correlation_id);
     app.notifier.notify(&notification).await?;
     transact(app, &Once::unkeyed(), Table::Notifications, || async {
@@ -184,17 +203,24 @@ pub(in super::super) async fn remove_all(app: &App, product: ProductId) -> Resul
 /// # Errors
 /// Those of the store.
 pub(in super::super) async fn discard_watches(app: &App, username: &Username, at: Timestamp) -> Result<()> {
-    for product in store::list_watches(&*app.store, username, MAX_WATCHES).await? {
-        transact(app, &Once::unkeyed(), Table::Notifications, || async {
-            let mut batch = Batch::new(Table::Notifications);
-            if let Some((watch, version)) = store::find_watch(&*app.store, product, username).await?
-                && watch.since <= at
-            {
-                remove(&mut batch, product, username, Expect::Version(version));
-            }
-            Ok(Change { batch, result: () })
-        })
-        .await?;
+    let mut after = None;
+    loop {
+        let (products, next) = store::list_watches(&*app.store, username, after.as_deref(), MAX_WATCHES).await?;
+        for product in products {
+            transact(app, &Once::unkeyed(), Table::Notifications, || async {
+                let mut batch = Batch::new(Table::Notifications);
+                if let Some((watch, version)) = store::find_watch(&*app.store, product, username).await?
+                    && watch.since <= at
+                {
+                    remove(&mut batch, product, username, Expect::Version(version));
+                }
+                Ok(Change { batch, result: () })
+            })
+            .await?;
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(());
+        }
     }
-    Ok(())
 }

@@ -50,8 +50,13 @@ pub(super) async fn list_watchers(
     Ok((docs.iter().map(|doc| doc.parse_owned()).collect::<Result<_>>()?, next))
 }
 
-/// The products that a customer watches: there are never more than fit into a page.
-pub(super) async fn list_watches(store: &dyn Store, username: &Username, limit: usize) -> Result<Vec<ProductId>> {
-    let page = store.list(&watches(username).all(), None, limit).await?;
-    Ok(page.docs.iter().filter_map(|doc| doc.sk.parse().ok()).collect())
+/// A page of the products that a customer watches.
+pub(super) async fn list_watches(
+    store: &dyn Store,
+    username: &Username,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<ProductId>, Option<String>)> {
+    let Page { docs, next } = store.list(&watches(username).all(), after, limit).await?;
+    Ok((docs.iter().filter_map(|doc| doc.sk.parse().ok()).collect(), next))
 }

@@ -14,7 +14,7 @@ const GONE: u16 = 410;
 /// # Errors
 /// `delivery_failed` when the receiver did not take it: worth another try, as are those of the store.
 pub async fn on_delivery_due(app: &App, due: DeliveryDue) -> Result<()> {
-    let store::Found { subscription, delivery, .. } =
+    let store::Found { subscription, delivery, health } =
         store::find(&*app.store, due.subscription_id, due.delivery_id).await?;
     let (Some((subscription, _)), Some((delivery, _))) = (subscription, delivery) else { return Ok(()) };
     if delivery.status == DeliveryStatus::Delivered || delivery.due().round != due.round {
@@ -26,7 +26,8 @@ pub async fn on_delivery_due(app: &App, due: DeliveryDue) -> Result<()> {
         let attempt = Attempt { at, status: None, error, duration_ms: 0 };
         return ops::note_attempt(app, &due, attempt, ops::Outcome::GivenUp).await;
     }
-    let request = request(app, &subscription, &as_named_now(app, &delivery.notification).await?)?;
+    let notification = as_named_now(app, &delivery.notification).await?;
+    let request = request(app, &subscription, &notification, health.0.is_failing())?;
     let answer = app.channels.webhooks.send(request).await;
     let duration_ms = app.clock.now().duration_since(at).as_millis().try_into().unwrap_or(i64::MAX);
     let (status, error) = match answer {
@@ -50,10 +51,11 @@ fn request(
     app: &App,
     subscription: &Subscription,
     notification: &crate::notifications::Notification,
+    is_failing: bool,
 ) -> Result<WebhookRequest> {
     let now = app.clock.now();
     let (id, timestamp_s, body) = (notification.id.to_string(), now.as_second(), payload(notification)?);
     let signature = subscription.signature(&id, timestamp_s, &body, now);
     let allow_private = app.config.webhook_allow_private;
-    Ok(WebhookRequest { url: subscription.url.clone(), id, timestamp_s, signature, body, allow_private })
+    Ok(WebhookRequest { url: subscription.url.clone(), id, timestamp_s, signature, body, allow_private, is_failing })
 }

@@ -186,7 +186,7 @@ impl Listeners {
         let is_of_webhooks = match &notification.facts {
             Facts::Webhook { .. } => true,
             Facts::Queue { queue, .. } => queue == "WebhookQueue",
-            Facts::Order { .. } | Facts::Product { .. } | Facts::BackInStock { .. } => false,
+            Facts::Order { .. } | Facts::Product { .. } => false,
         };
         let wants = |listener: &Listener| {
             listener.is_active && (listener.events.is_empty() || listener.events.contains(&notification.event))
@@ -225,6 +225,11 @@ impl Health {
             (false, None) => Some(Health { failing_since: Some(at) }),
             (true, None) | (false, Some(_)) => None,
         }
+    }
+
+    /// Whether what came last was not taken.
+    fn is_failing(self) -> bool {
+        self.failing_since.is_some()
     }
 
     /// Whether nothing has succeeded for too long.

@@ -55,10 +55,6 @@ fn no_such_delivery() -> Error {
     Error::not_found("delivery_not_found", "such delivery")
 }
 
-fn expect_version(version: u64) -> Expect {
-    if version == 0 { Expect::Absent } else { Expect::Version(version) }
-}
-
 fn new_secret(app: &App) -> Secret {
     let mut bytes = [0; SECRET_BYTES];
     app.ids.fill(&mut bytes);
@@ -97,7 +93,7 @@ pub async fn subscribe(
         };
         let mut batch = Batch::new(Table::Notifications);
         batch.put(store::subscription_key(subscription.id), Expect::Absent, &subscription)?;
-        batch.put(store::listeners_key(), expect_version(version), &listeners.with(subscription.listener()))?;
+        batch.put(store::listeners_key(), Expect::as_read(version), &listeners.with(subscription.listener()))?;
         Ok(Change { batch, result: subscription.id })
     })
     .await?;
@@ -164,7 +160,7 @@ pub async fn patch_subscription(
 async fn write(app: &App, batch: &mut Batch, after: &Subscription, version: u64) -> Result<()> {
     let (listeners, listeners_version) = store::get_listeners(&*app.store).await?;
     batch.put(store::subscription_key(after.id), Expect::Version(version), after)?;
-    batch.put(store::listeners_key(), expect_version(listeners_version), &listeners.with(after.listener()))?;
+    batch.put(store::listeners_key(), Expect::as_read(listeners_version), &listeners.with(after.listener()))?;
     Ok(())
 }
 
@@ -180,7 +176,7 @@ pub async fn unsubscribe(app: &App, id: Uuid, if_match: &IfMatch) -> Result<()> 
         let mut batch = Batch::new(Table::Notifications);
         batch.delete(store::subscription_key(id), Expect::Version(before.version));
         batch.delete(store::health_key(id), Expect::Anything);
-        batch.put(store::listeners_key(), expect_version(version), &listeners.without(id))?;
+        batch.put(store::listeners_key(), Expect::as_read(version), &listeners.without(id))?;
         Ok(Change { batch, result: () })
     })
     .await
@@ -291,7 +287,9 @@ pub(super) async fn note_attempt(app: &App, due: &DeliveryDue, attempt: Attempt,
     transact(app, &Once::unkeyed(), Table::Notifications, || async {
         let mut batch = Batch::new(Table::Notifications);
         let found = store::find(&*app.store, due.subscription_id, due.delivery_id).await?;
-        let Some((delivery, version)) = found.delivery else { return Ok(Change { batch, result: () }) };
+        // An attempt of a round before says nothing of this one.
+        let delivery = found.delivery.filter(|(delivery, _)| delivery.due().round == due.round);
+        let Some((delivery, version)) = delivery else { return Ok(Change { batch, result: () }) };
         let status = match outcome {
             Outcome::Delivered => DeliveryStatus::Delivered,
             Outcome::Failed => delivery.status,
@@ -319,7 +317,7 @@ pub(super) async fn note_attempt(app: &App, due: &DeliveryDue, attempt: Attempt,
 
 fn note_health(batch: &mut Batch, id: Uuid, health: Option<Health>, version: u64) -> Result<()> {
     if let Some(health) = health {
-        batch.put(store::health_key(id), expect_version(version), &health)?;
+        batch.put(store::health_key(id), Expect::as_read(version), &health)?;
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use crate::outbound::{Call, Outbound, Reach};
 
 /// Longest wait for a receiver, the lookup of its name included.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// The same for one that did not take what came last: it must not keep others waiting for long.
+const TIMEOUT_WHILE_FAILING: Duration = Duration::from_secs(3);
 
 /// A request to a receiver.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub struct WebhookRequest {
     pub body: String,
     /// Whether it may go to addresses that are not of the public internet.
     pub allow_private: bool,
+    /// Whether the receiver did not take what came last.
+    pub is_failing: bool,
 }
 
 /// Calls webhooks. Object-safe: held as `Arc<dyn WebhookSender>`.
@@ -46,7 +50,7 @@ pub struct HttpWebhooks(OnceLock<Outbound>);
 #[async_trait]
 impl WebhookSender for HttpWebhooks {
     async fn send(&self, request: WebhookRequest) -> Result<u16, String> {
-        let WebhookRequest { url, id, timestamp_s, signature, body, allow_private } = request;
+        let WebhookRequest { url, id, timestamp_s, signature, body, allow_private, is_failing } = request;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in
@@ -60,7 +64,7 @@ impl WebhookSender for HttpWebhooks {
             url: &url,
             headers,
             body: body.into(),
-            timeout: TIMEOUT,
+            timeout: if is_failing { TIMEOUT_WHILE_FAILING } else { TIMEOUT },
             max_answer_bytes: 0,
             reach: if allow_private { Reach::Anywhere } else { Reach::Public },
         };
