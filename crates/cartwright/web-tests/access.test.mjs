@@ -86,7 +86,7 @@ test('an admin makes a key, which is shown once, and revokes it, which shuts its
   const text = await page.locator('.secret').textContent();
   assert.match(text, /^cw_/);
   await page.getByRole('button', { name: 'I have kept it' }).click();
-  await page.getByRole('cell', { name: 'Temporary' }).waitFor();
+  await page.getByRole('cell', { name: 'Temporary', exact: true }).waitFor();
 
   const other = await visit(browser, shop, { expected: [/401/] });
   await other.goto('/desk');
@@ -96,8 +96,6 @@ test('an admin makes a key, which is shown once, and revokes it, which shuts its
   await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
   await page.getByText('Temporary is revoked.').waitFor();
   await reached(other, 'Sign in to the desk');
-  await page.goto('/desk#/audit');
-  await reached(page, 'Audit');
   page.assertClean();
   other.assertClean();
 });

@@ -361,6 +361,7 @@ async fn categories_are_listed_while_they_have_products() {
     assert_eq!(categories().await, "Home, Kitchen");
     shop.patch(&format!("/v1/products/{}", ids[1]), json!({"category": "Attic"})).await.expect(200);
     assert_eq!(categories().await, "Attic, Home");
+    shop.deliver().await;
 }
 
 #[tokio::test]
@@ -388,6 +389,7 @@ async fn products_are_found_by_how_the_words_of_their_names_begin() {
     assert_eq!((found("case").await.as_str(), found("sleeve").await.as_str()), ("", "Veylo 7 Sleeve"));
     shop.delete(&format!("/v1/products/{id}")).await.expect(204);
     assert_eq!(found("veylo").await, "Veylo 7 Smartphone");
+    shop.deliver().await;
 }
 
 #[tokio::test]

@@ -67,12 +67,12 @@ const missing = () => ({ title: 'Nothing here', view: h('div', null, heading('No
 
 tellWhenOffline();
 addEventListener('hashchange', drawFrame);
-let role = session.role;
+let wasIn = false;
 changes.addEventListener('change', () => {
   drawFrame();
   // Whoever signs out, or whose key ended, must not go on seeing what was there.
-  if (role !== session.role && !may('staff')) dispatchEvent(new HashChangeEvent('hashchange'));
-  role = session.role;
+  if (wasIn && !may('staff')) dispatchEvent(new HashChangeEvent('hashchange'));
+  wasIn = may('staff');
 });
 drawFrame();
 const views = Object.fromEntries(Object.entries(VIEWS).map(([name, view]) => [name, guarded(view)]));

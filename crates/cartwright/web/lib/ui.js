@@ -47,11 +47,14 @@ export function words(error) {
   return fields.length > 0 ? fields.join('; ') : error.message;
 }
 
-let quiet = { group: null, until: 0 };
+/** Clicks this near to each other are those of one double click, also when there is another button by then. */
+const NEAR_PX = 16;
+
+let last = { group: null, until: 0, x: 0, y: 0 };
 
 /**
- * A button. While `act` is at work, and for a moment after, it and those with it in one `data-group` do nothing more. What
- * `act` throws is said in passing, unless `failed` takes it.
+ * A button. While `act` is at work, it and those with it in one `data-group` do nothing more; nor does, for a moment after, what
+ * is clicked in the same place. What `act` throws is said in passing, unless `failed` takes it.
  */
 export function button(label, { act, symbol, kind = '', failed, done, title, disabled, type = 'button', name } = {}) {
   const text = h('span', null, label);
@@ -63,9 +66,10 @@ export function button(label, { act, symbol, kind = '', failed, done, title, dis
 async function run(element, event, act, { failed, done, text, label }) {
   event.preventDefault();
   const group = element.closest('[data-group]')?.dataset.group ?? element;
-  const isQuiet = quiet.group === group && performance.now() < quiet.until;
-  if (isQuiet || element.getAttribute('aria-busy') === 'true') return;
-  quiet = { group, until: Infinity };
+  const isNear = Math.hypot(event.clientX - last.x, event.clientY - last.y) < NEAR_PX;
+  const isAgain = last.group === group && performance.now() < last.until && (isNear || last.until === Infinity);
+  if (isAgain || element.getAttribute('aria-busy') === 'true') return;
+  last = { group, until: Infinity, x: event.clientX, y: event.clientY };
   element.setAttribute('aria-busy', 'true');
   try {
     await act(event);
@@ -85,7 +89,7 @@ async function run(element, event, act, { failed, done, text, label }) {
     }
   } finally {
     element.removeAttribute('aria-busy');
-    quiet = { group, until: performance.now() + SETTLE_MS };
+    last.until = performance.now() + SETTLE_MS;
   }
 }
 
