@@ -161,6 +161,7 @@ const PATHS: &[(&str, &str)] = &[
     ("/v1/customers/{username}/export", "get"),
     ("/v1/customers/{username}/inbox", "get"),
     ("/v1/customers/{username}/inbox/read", "put"),
+    ("/v1/feed", "get"),
     ("/v1/inbox", "get"),
     ("/v1/inbox/read", "put"),
     ("/v1/subscriptions", "get post"),

@@ -18,6 +18,7 @@ pub mod message;
 pub mod relay;
 pub mod sns;
 pub mod sqs;
+pub mod websocket;
 pub mod worker;
 
 pub mod dead_letters;

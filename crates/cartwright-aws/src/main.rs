@@ -14,6 +14,7 @@ use cartwright_aws::open::open;
 use cartwright_aws::relay::{Relay, StreamBatch};
 use cartwright_aws::settings::{Role, Service, Settings};
 use cartwright_aws::sqs::{Queues, SqsEvent};
+use cartwright_aws::websocket::{SocketEvent, Sockets, WebSocket};
 use cartwright_aws::worker::Worker;
 use cartwright_aws::{clients, dead_letters, logs};
 use futures_util::FutureExt;
@@ -71,6 +72,12 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
             let queues = Queues::new(sqs(), settings.prefix.clone());
             let relay = Relay::new(bus, aws_sdk_eventbridge::Client::new(&config), queues, Box::new(SystemIds));
             serve(None, async |batch: StreamBatch, time_left| Ok(relay.send(batch, time_left).await)).await
+        }
+        Role::WebSocket => {
+            let app = open(&settings, &config)?;
+            let emf = emf(&app);
+            let socket = WebSocket::new(app, Sockets::new(&config, settings.websocket_endpoint.as_deref()));
+            serve(emf, async |event: SocketEvent, time_left| socket.answer(event, time_left).await).await
         }
         Role::DeadLetters => {
             let app = open(&settings, &config)?;

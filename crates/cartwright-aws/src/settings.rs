@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cartwright::access::IssuerSettings;
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
 use cartwright::events::Queue;
 use cartwright::store::Table;
@@ -16,10 +17,14 @@ pub struct Settings {
     pub role: Role,
     /// What the name of every table and queue begins with.
     pub prefix: String,
+    /// Where the WebSocket API is managed, for those who tell its sockets something.
+    pub websocket_endpoint: Option<String>,
     /// Settings of the shop.
     pub config: Config,
     /// Whether callers must say who they are.
     pub is_access_required: bool,
+    /// Whose tokens are taken, if anybody's.
+    pub issuer: Option<IssuerSettings>,
     /// What to log.
     pub log: Targets,
     /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
@@ -54,6 +59,8 @@ pub enum Role {
     },
     /// Records what arrives in the dead-letter queues.
     DeadLetters,
+    /// Hears what is said on WebSockets.
+    WebSocket,
 }
 
 /// The topics of notifications, by their ARNs.
@@ -143,6 +150,7 @@ impl Settings {
         let log = find("CARTWRIGHT_LOG").unwrap_or_else(|| "info".to_owned());
         Ok(Settings {
             role: role(&find, &get)?,
+            websocket_endpoint: find("WEBSOCKET_ENDPOINT"),
             prefix: get("PREFIX", "what the names of the tables and queues begin with, such as shop-")?,
             config: Config {
                 currency,
@@ -157,6 +165,7 @@ impl Settings {
                 Some("open") => false,
                 Some(other) => return Err(format!("ACCESS is {other:?}: it must be required or open")),
             },
+            issuer: issuer(&find)?,
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
             })?,
@@ -176,11 +185,25 @@ impl Settings {
     }
 }
 
+fn issuer(find: &impl Fn(&str) -> Option<String>) -> Result<Option<IssuerSettings>, String> {
+    let Some(url) = find("OIDC_ISSUER") else { return Ok(None) };
+    let names = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+    let missing = || "OIDC_AUDIENCE is missing: it must be whom the tokens of OIDC_ISSUER are meant for".to_owned();
+    Ok(Some(IssuerSettings {
+        url,
+        audiences: find("OIDC_AUDIENCE").map(names).ok_or_else(missing)?,
+        keys_url: find("OIDC_JWKS_URL"),
+        username_claims: find("OIDC_USERNAME_CLAIM")
+            .map_or_else(|| vec![IssuerSettings::USERNAME_CLAIM.to_owned()], names),
+        roles_claim: find("OIDC_ROLES_CLAIM").unwrap_or_else(|| IssuerSettings::ROLES_CLAIM.to_owned()),
+    }))
+}
+
 fn role(
     find: &impl Fn(&str) -> Option<String>,
     get: &impl Fn(&str, &str) -> Result<String, String>,
 ) -> Result<Role, String> {
-    let role = get("ROLE", "api, worker, relay or dead-letters")?;
+    let role = get("ROLE", "api, worker, relay, dead-letters or websocket")?;
     match role.as_str() {
         "api" => {
             let names = Service::ALL.map(Service::name).join(", ");
@@ -213,7 +236,11 @@ fn role(
         }
         "relay" => Ok(Role::Relay { bus: get("EVENT_BUS", "the name of the event bus")? }),
         "dead-letters" => Ok(Role::DeadLetters),
-        _ => Err(format!("ROLE is {role:?}: it must be api, worker, relay or dead-letters")),
+        "websocket" => {
+            get("WEBSOCKET_ENDPOINT", "the URL of the stage of the WebSocket API, from https on")?;
+            Ok(Role::WebSocket)
+        }
+        _ => Err(format!("ROLE is {role:?}: it must be api, worker, relay, dead-letters or websocket")),
     }
 }
 
@@ -225,6 +252,7 @@ impl Role {
             Role::Worker { .. } => "worker",
             Role::Relay { .. } => "relay",
             Role::DeadLetters => "dead-letters",
+            Role::WebSocket => "websocket",
         }
     }
 
@@ -235,6 +263,7 @@ impl Role {
             Role::Worker { queue, .. } => queue.name(),
             Role::Relay { .. } => "outbox",
             Role::DeadLetters => "queues",
+            Role::WebSocket => "feed",
         }
     }
 }

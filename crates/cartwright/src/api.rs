@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::pages::{self, Page};
 use crate::rest::{Door, Routes, put_events};
-use crate::{basket, catalog, customers, notifications, operations, ordering, probes, purchases};
+use crate::{basket, catalog, customers, feed, notifications, operations, ordering, probes, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
@@ -95,6 +95,8 @@ fn routes() -> Routes {
         .post  ("/v1/queues/{name}/dead-letters/redrive", Staff,    queues::redrive_dead_letters, "Put dead letters back into their queue")
         .post  ("/v1/queues/{name}/dead-letters/discard", Staff,    queues::discard_dead_letters, "Remove dead letters for good")
         .get   ("/v1/events",                          Staff,    queues::list_events,      "List the events, who emits them, and the queues they go to")
+        .section("Live feed")
+        .get   ("/v1/feed",                            Customer, feed::http::follow,       "Follow an order, a customer, the operators, a queue or purchases")
         .section("Operations")
         .post  ("/v1/operations",                      Staff,    operations::http::operate, "Do what is named, with an item of a table")
         .section("Purchases")
@@ -111,6 +113,7 @@ fn routes() -> Routes {
         .post  ("/v1/api-keys",                        Admin,    access::create_key,       "Create an API key; its secret is told once")
         .get   ("/v1/api-keys/{keyId}",                Admin,    access::get_key,          "Get an API key, without its secret")
         .delete("/v1/api-keys/{keyId}",                Admin,    access::revoke_key,       "Revoke an API key, at once")
+        .get   ("/v1/audit",                           Admin,    access::list_audit,       "List what staff and admins did, newest first")
         .section("Classic shop")
         .get   ("/product",                            Anyone,   catalog::classic::list_products,        "List products")
         .post  ("/product",                            Staff,    catalog::classic::create_product,       "Create a product")
@@ -154,6 +157,7 @@ fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static
     let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
     let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
+    let asyncapi = async || ([(CONTENT_TYPE, "application/json")], feed::asyncapi());
     let docs = async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"));
     routes
         .beside(Method::GET, "/health", Anyone, probes::health)
@@ -161,6 +165,9 @@ fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static
         .beside(Method::GET, "/health/ready", Anyone, probes::ready)
         .beside(Method::GET, "/metrics", Staff, probes::metrics)
         .beside(Method::GET, "/openapi.json", Anyone, openapi)
+        .beside(Method::GET, "/asyncapi.json", Anyone, asyncapi)
+        // Who opens a socket may say on it who they are.
+        .beside(Method::GET, "/ws", Anyone, feed::accept)
         .beside(Method::GET, "/", Anyone, async |headers: HeaderMap| pages::page(Page::Shop, &headers))
         .beside(Method::GET, "/desk", Anyone, async |headers: HeaderMap| pages::page(Page::Desk, &headers))
         .beside(Method::GET, pages::FILE_PATH, Anyone, async |Path(path): Path<_>, headers: HeaderMap| {

@@ -1,13 +1,14 @@
 //! What a handler may touch: the ports, the settings, and the identity of the request or message it works for.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::access::{Access, Allowed, Principal};
+use crate::access::{Access, Allowed, Asked, Principal};
 use crate::config::Config;
 use crate::events::{Envelope, Event};
+use crate::feed::{Hub, Live};
 use crate::metrics::{BUILD_INFO, Host, START_TIME};
 use crate::notifications::{Channels, Notifier};
 use crate::queues::QueueAdmin;
@@ -44,6 +45,8 @@ pub struct Ports {
     pub queues: Arc<dyn QueueAdmin>,
     /// Who tells customers and operators what happened.
     pub notifier: Arc<dyn Notifier>,
+    /// Who tells those who listen that there is something new, once somebody was named.
+    pub live: OnceLock<Arc<dyn Live>>,
     /// What carries notifications over the internet.
     pub channels: Channels,
     /// The time.
@@ -68,6 +71,7 @@ pub struct App {
     correlation_id: Arc<str>,
     causation_id: Option<Uuid>,
     principal: Arc<Principal>,
+    asked: Option<Arc<Asked>>,
 }
 
 impl std::ops::Deref for App {
@@ -78,7 +82,8 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// The application over these ports, and none of the others; open to whoever reaches it.
+    /// The application over these ports, and none of the others; open to whoever reaches it. Its listeners are those of this
+    /// process.
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
@@ -88,8 +93,8 @@ impl App {
         config: Config,
     ) -> Self {
         let (channels, access) = (Channels::default(), Access::open());
-        let (in_flight, telemetry) = (Arc::default(), Telemetry::default());
-        App::over(Ports { store, queues, notifier, channels, clock, ids, config, access, in_flight, telemetry })
+        let (live, in_flight, telemetry) = (OnceLock::new(), Arc::default(), Telemetry::default());
+        App::over(Ports { store, queues, notifier, channels, live, clock, ids, config, access, in_flight, telemetry })
     }
 
     /// The application over all of these ports.
@@ -104,7 +109,18 @@ impl App {
             correlation_id: Arc::from(""),
             causation_id: None,
             principal: Arc::new(Principal::Operator),
+            asked: None,
         }
+    }
+
+    /// Names who tells those who listen. Counts only before anybody was told anything.
+    pub fn tell_by(&self, live: Arc<dyn Live>) {
+        let _ = self.live.set(live);
+    }
+
+    /// Who tells those who listen: those of this process, unless somebody else was named.
+    pub fn live(&self) -> &dyn Live {
+        &**self.live.get_or_init(|| Arc::new(Hub::default()))
     }
 
     /// Has `host` measure into the application's metrics.
@@ -130,7 +146,12 @@ impl App {
 
     /// The application as seen by a request that the guard of its route has let pass.
     pub(crate) fn for_allowed(&self, allowed: &Allowed) -> App {
-        App { principal: Arc::clone(&allowed.principal), ..self.clone() }
+        App { principal: Arc::clone(&allowed.principal), asked: allowed.asked.clone(), ..self.clone() }
+    }
+
+    /// What staff or an admin asked for, if this works for a request of theirs that may change something.
+    pub(crate) fn asked(&self) -> Option<&Asked> {
+        self.asked.as_deref()
     }
 
     /// The application as seen by a request that `principal` makes.

@@ -28,6 +28,7 @@ pub mod access;
 pub mod basket;
 pub mod catalog;
 pub mod customers;
+pub mod feed;
 pub mod notifications;
 pub mod operations;
 pub mod ordering;

@@ -6,13 +6,14 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cartwright::access::Access;
 use cartwright::access::ops::has_keys;
 use cartwright::app::{App, Ports};
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
+use cartwright::feed::Hub;
 use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
@@ -183,6 +184,7 @@ async fn application(
         ids: Arc::new(SystemIds),
         config,
         access,
+        live: OnceLock::new(),
         in_flight: Arc::default(),
         telemetry: Telemetry::default(),
     });
@@ -205,12 +207,15 @@ async fn serve(
     let (mail, email) = outside.mail.load()?;
     if !shop.data.join(FILE_NAME).is_file() {
         // A start that is refused makes no folder.
-        access.decide(false, listen)?;
+        access.decide(false, listen, limits.has_proxy())?;
     }
     let store = open_store(&shop)?;
-    let (access, who_may) = access.decide(has_keys(&*store).await?, listen)?;
+    let cors = access.cors();
+    let (access, who_may) = access.decide(has_keys(&*store).await?, listen, limits.has_proxy())?;
     let outside = (mail, email, outside.webhook_allow_private);
     let app = application(&shop, &store, access, outside).await?;
+    let hub = Hub::new(limits.of_streams(listen));
+    app.tell_by(Arc::new(hub.clone()));
     let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
     settings.tls = encryption;
     if demo {
@@ -230,6 +235,11 @@ async fn serve(
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
     let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(listen)));
+    let door = door.shared_with(cors);
+    // A proxy in front has names of its own, and where there is TLS the certificate has them.
+    let is_behind_a_name = settings.tls.is_some() || !settings.trusted_proxies.is_empty();
+    let is_local_only = !app.access.is_required() && !is_behind_a_name;
+    let door = if is_local_only { door.local_only() } else { door };
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let data = std::path::absolute(&shop.data)?.join(FILE_NAME);
     say!("Cartwright {} is ready.", env!("CARGO_PKG_VERSION"));
@@ -247,6 +257,10 @@ async fn serve(
     }
     say!("  try next      curl '{scheme}://{address}/v1/products?limit=3'");
     say!("                and open {scheme}://{address}/docs in a browser; stop with Ctrl-C");
+    let stop = async {
+        stop.await;
+        hub.close();
+    };
     server::serve(listener, redirect, door, settings, stop).await;
     say!("Stopping: finishing what is under way.");
     delivery.stop(server::DRAIN_TIMEOUT).await;

@@ -43,6 +43,10 @@ fn every_role_has_what_it_needs_and_defaults_for_the_rest() {
     );
     assert_eq!(role(&[("ROLE", "relay"), ("EVENT_BUS", "b")]), Role::Relay { bus: "b".into() });
     assert_eq!(role(&[("ROLE", "dead-letters")]), Role::DeadLetters);
+    let endpoint = "https://x.execute-api.eu-central-1.amazonaws.com/dev";
+    let websocket = read(&[("ROLE", "websocket"), ("WEBSOCKET_ENDPOINT", endpoint)]).unwrap();
+    assert_eq!((websocket.role, websocket.websocket_endpoint.as_deref()), (Role::WebSocket, Some(endpoint)));
+    assert!(read(&[("ROLE", "websocket")]).unwrap_err().starts_with("WEBSOCKET_ENDPOINT is missing"));
     let other = read(&[
         ("CURRENCY", "eur"),
         ("OPERATION_TABLES", "a, b"),
@@ -64,7 +68,7 @@ fn what_is_missing_or_wrong_is_named() {
         (&[("PREFIX", "")], "PREFIX is missing"),
         (&[("AWS_REGION", "")], "AWS_REGION is missing"),
         (&[("AWS_SECRET_ACCESS_KEY", "")], "AWS_SECRET_ACCESS_KEY is missing"),
-        (&[("ROLE", "")], "ROLE is missing: it must be api, worker, relay or dead-letters"),
+        (&[("ROLE", "")], "ROLE is missing: it must be api, worker, relay, dead-letters or websocket"),
         (&[("ROLE", "chef")], "ROLE is \"chef\""),
         (
             &[("SERVICE", "")],

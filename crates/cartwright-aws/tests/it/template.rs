@@ -125,7 +125,7 @@ fn function_for(method: &Method, path: &str) -> &'static str {
         "products" | "categories" | "product" => "CatalogApi",
         "baskets" | "basket" => "BasketApi",
         "order" if method == Method::POST => "OperationsApi",
-        "orders" | "order" | "customers" | "users" | "add_user" | "edit-address" => "OrderingApi",
+        "orders" | "order" | "customers" | "users" | "add_user" | "edit-address" | "feed" => "OrderingApi",
         "purchases" | "product-purchase" => "PurchasesApi",
         "operations" | "DynamoDBManager" => "OperationsApi",
         "queues" | "events" => "QueuesApi",

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Principal, Requires, Role};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::values::Username;
 
 /// What a part of a path is called that says whose it is.
@@ -32,6 +32,17 @@ pub(crate) struct Route {
 pub(crate) struct Allowed {
     /// Who makes the request.
     pub(crate) principal: Arc<Principal>,
+    /// What staff or an admin asks for, if it may change something.
+    pub(crate) asked: Option<Arc<Asked>>,
+}
+
+/// What is asked for, as the audit trail tells it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Method and pattern of the route.
+    pub(crate) action: String,
+    /// The path, without its query.
+    pub(crate) target: String,
 }
 
 /// A handler behind its guard.
@@ -73,14 +84,20 @@ async fn pass(route: Route, mut request: Request) -> Result<(Request, Arc<Princi
     };
     route.requires.check(&principal)?;
     if route.requires == Requires::Customer && principal.role() == Some(Role::Customer) {
-        let params = request.extract_parts::<RawPathParams>().await.map_err(Error::internal)?;
+        let params = request.extract_parts::<RawPathParams>().await;
+        let params = params.map_err(|_| Error::new(Kind::Invalid, "invalid_path", "The path is not UTF-8."))?;
         if let Some((_, owner)) = params.iter().find(|(name, _)| OWNERS.contains(name)) {
             // What is no name of a customer is nobody's, so not theirs either.
             let owner = Username::try_from(owner);
             owner.map_err(|why| Error::field("", why)).and_then(|owner| principal.must_act_for(&owner))?;
         }
     }
-    request.extensions_mut().insert(Allowed { principal: Arc::clone(&principal) });
+    let is_noted = matches!(*principal, Principal::Known(_)) && principal.is_staff() && !request.method().is_safe();
+    let asked = is_noted.then(|| {
+        let action = format!("{} {}", route.method, route.path);
+        Arc::new(Asked { action, target: request.uri().path().to_owned() })
+    });
+    request.extensions_mut().insert(Allowed { principal: Arc::clone(&principal), asked });
     Ok((request, principal))
 }
 

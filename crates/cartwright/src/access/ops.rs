@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::keys::{self, ApiKey, KeyName, SECRET_BYTES, Secret};
-use super::{Principal, Role, store, unauthenticated};
+use super::{Issuer, Principal, Role, store, unauthenticated};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::rest::{List, Listing};
-use crate::store::{Batch, Change, Cursor, Doc, Expect, Once, Store, Table, list_merged, transact};
+use crate::store::{Batch, Change, Cursor, Doc, Expect, MAX_PAGE, Once, Store, Table, list_merged, transact};
 use crate::values::Username;
 
 /// How exactly it is known when a key was last used: a process notes it once in this time, so that a read costs no write.
@@ -20,6 +20,7 @@ const USE_NOTED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 #[derive(Default)]
 pub struct Access {
     is_required: bool,
+    issuer: Option<Issuer>,
     /// When this process last noted that a key is used, by the key's id.
     noted: Mutex<HashMap<String, Timestamp>>,
 }
@@ -33,6 +34,16 @@ impl Access {
     /// Everybody has to say who they are, but for what is open to anyone.
     pub fn required() -> Self {
         Access { is_required: true, ..Access::default() }
+    }
+
+    /// Also by tokens of this issuer.
+    pub fn trusting(self, issuer: Issuer) -> Self {
+        Access { issuer: Some(issuer), ..self }
+    }
+
+    /// The issuer whose tokens are taken, if any.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        self.issuer.as_ref()
     }
 
     /// Whether anybody has to say who they are.
@@ -60,7 +71,7 @@ impl Access {
 /// is always the operator.
 ///
 /// # Errors
-/// `unauthenticated`, whatever is wrong with it; those of reading.
+/// `unauthenticated`, whatever is wrong with it; `issuer_unavailable` when a token cannot be checked now; those of reading.
 pub async fn authenticate(app: &App, bearer: &str) -> Result<Principal> {
     if !app.access.is_required() {
         return Ok(Principal::Operator);
@@ -68,7 +79,10 @@ pub async fn authenticate(app: &App, bearer: &str) -> Result<Principal> {
     if keys::is_key(bearer) {
         return by_key(app, bearer).await;
     }
-    Err(unauthenticated("What follows Bearer is no API key of this shop."))
+    match app.access.issuer() {
+        Some(issuer) => issuer.prove(bearer, app.clock.now()).await.map(Principal::Known),
+        None => Err(unauthenticated("What follows Bearer is no API key of this shop.")),
+    }
 }
 
 async fn by_key(app: &App, text: &str) -> Result<Principal> {
@@ -194,6 +208,16 @@ async fn with_uses(app: &App, keys: Vec<Arc<ApiKey>>) -> Result<Vec<UsedKey>> {
     keys.into_iter().zip(uses).map(with_use).collect()
 }
 
+/// Whether the API key is still good that proved the [`id`](super::Known::id) of somebody; false when it was no key.
+///
+/// # Errors
+/// Those of reading.
+pub async fn is_still_good(app: &App, id: &str) -> Result<bool> {
+    let Some(id) = id.strip_prefix("key:") else { return Ok(false) };
+    let found = store::find_key(&*app.store, id).await?;
+    Ok(found.is_some_and(|(key, _)| key.expires_at.is_none_or(|end| app.clock.now() < end)))
+}
+
 /// Revokes a key: the next request that sends it is refused.
 ///
 /// # Errors
@@ -209,6 +233,31 @@ pub async fn revoke_key(app: &App, id: &str) -> Result<()> {
     .await?;
     tracing::info!(id, "an API key was revoked");
     Ok(())
+}
+
+/// Revokes the keys that name a customer and were made until `at`.
+///
+/// # Errors
+/// Those of the store; what was revoked until then is.
+pub(super) async fn discard_keys(app: &App, username: &Username, at: Timestamp) -> Result<()> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = list_merged(&*app.store, &store::keys(), after.as_deref(), MAX_PAGE).await?;
+        for doc in &page.docs {
+            let key: Arc<ApiKey> = doc.parse()?;
+            let is_theirs = key.username.as_ref().is_some_and(|name| name.key() == username.key());
+            if is_theirs && key.created_at <= at {
+                match revoke_key(app, &key.id).await {
+                    Err(error) if error.kind() != Kind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// What is answered about a key that is not there.

@@ -241,7 +241,7 @@ pub struct Movement {
 }
 
 /// Event: stock of some products moved, for one reason.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockMoved {
     /// Why.
@@ -257,7 +257,7 @@ pub struct StockMoved {
 }
 
 /// How the stock of one product changed.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockChange {
     /// The product.
@@ -269,7 +269,7 @@ pub struct StockChange {
 }
 
 /// Event: a product ran out, or came back.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockLevel {
     /// The product.
@@ -282,12 +282,13 @@ pub struct StockLevel {
 }
 
 /// Event: a product left the catalogue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductRemoved {
     /// Which it was.
     pub product_id: ProductId,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
 }
 
@@ -310,7 +311,7 @@ impl Availability {
 }
 
 /// Event: all lines of an order are reserved.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockReserved {
     /// The order.
@@ -320,7 +321,7 @@ pub struct StockReserved {
 }
 
 /// Event: nothing of an order is reserved, because some lines cannot be.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockRejected {
     /// The order.

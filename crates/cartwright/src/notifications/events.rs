@@ -7,7 +7,9 @@ use crate::catalog::{ProductRemoved, StockLevel};
 use crate::customers::CustomerErased;
 use crate::error::{Kind, Result};
 use crate::events::{Envelope, Event, Queue};
+use crate::feed::News;
 use crate::ordering::{self, OrderFact};
+use crate::purchases::PurchaseStored;
 
 /// An order took a step: put that into its customer's inbox, tell them, and note in the order's timeline that they were told.
 /// What is noted there was handed over, and is not handed over again. Whose order it is, is asked anew: the customer may have
@@ -54,6 +56,14 @@ pub async fn on_watchers_due(app: &App, message: &Envelope, due: WatchersDue) ->
 /// Those of the store; all of them are worth another try.
 pub async fn on_product_removed(app: &App, removed: ProductRemoved) -> Result<()> {
     watchers::ops::remove_all(app, removed.product_id).await
+}
+
+/// A purchase was stored: tell whoever listens. It is in no inbox.
+///
+/// # Errors
+/// Those of [`Live`](crate::feed::Live).
+pub async fn on_purchase_stored(app: &App, message: &Envelope, stored: PurchaseStored) -> Result<()> {
+    app.live().tell(app, News::Purchase(message, &stored)).await
 }
 
 /// A message is about to be a dead letter of `queue`, because of an error with this code: tell the operators, and note it in

@@ -31,10 +31,11 @@ use crate::values::{Money, OrderId, ProductId, Username};
 pub use channels::Channels;
 pub use email::{EmailDue, on_email_due};
 pub use events::{
-    on_customer_erased, on_message_died, on_order_moved, on_product_removed, on_stock_turned, on_watchers_due,
+    on_customer_erased, on_message_died, on_order_moved, on_product_removed, on_purchase_stored, on_stock_turned,
+    on_watchers_due,
 };
 pub use notifier::Notifier;
-pub use ops::{last_entry, list_entries_after, newest_of};
+pub use ops::{list_entries_after, newest_of, numbers_of};
 pub use watchers::WatchersDue;
 pub use webhooks::{DeliveryDue, on_delivery_due};
 
@@ -50,7 +51,7 @@ pub enum Audience {
 
 /// Something that happened, in words, for people. Of a customer it says the user name and nothing else: where they can be
 /// reached is for a channel to look up, when it sends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
     /// The id of the event. A notification may be handed over more than once; by this a receiver drops repeats.
@@ -58,6 +59,7 @@ pub struct Notification {
     /// The event's name.
     pub event: String,
     /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The id of the request all this came of.
     pub correlation_id: String,
@@ -169,6 +171,15 @@ impl Inbox {
     }
 }
 
+/// What is known of an inbox without its entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The number of the newest entry; 0 while there has been none.
+    pub last: u64,
+    /// The number of the newest entry that was read.
+    pub read_up_to: u64,
+}
+
 /// How many entries an inbox has had, and up to where they were read.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -209,27 +220,27 @@ pub struct InboxEntry {
 #[serde(rename_all = "camelCase")]
 pub struct InboxItem {
     /// The id of the notification: the same in every channel.
-    id: Uuid,
+    pub id: Uuid,
     /// Its number in this inbox.
-    sequence: u64,
+    pub sequence: u64,
     /// The event it tells of.
-    event: String,
+    pub event: String,
     /// When that happened.
     #[schema(value_type = String, format = DateTime)]
-    at: Timestamp,
+    pub at: Timestamp,
     /// In a line.
-    subject: String,
+    pub subject: String,
     /// In whole.
-    text: String,
+    pub text: String,
     /// What the text says, for programs.
-    facts: Facts,
+    pub facts: Facts,
     /// Whether it was marked as read.
-    read: bool,
+    pub read: bool,
 }
 
 impl InboxItem {
     /// The entry, in an inbox that was read up to that number.
-    fn of(entry: InboxEntry, read_up_to: u64) -> InboxItem {
+    pub fn of(entry: InboxEntry, read_up_to: u64) -> InboxItem {
         let InboxEntry { sequence, notification } = entry;
         let Notification { id, event, at, subject, text, facts, .. } = notification;
         InboxItem { id, sequence, event, at, subject, text, facts, read: sequence <= read_up_to }

@@ -5,10 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::store::{self, Numbered};
 use super::webhooks::ops::DELIVERY_KEPT;
 use super::webhooks::{self, Delivery, Listeners};
-use super::{EmailDue, Facts, Inbox, InboxEntry, InboxHead, InboxItem, Notification, email};
+use super::{EmailDue, Facts, Inbox, InboxEntry, InboxHead, InboxItem, Notification, Numbers, email};
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::events::Event;
+use crate::feed::News;
 use crate::rest::{List, Listing};
 use crate::store::{Batch, Change, Cursor, Doc, Expect, MAX_PAGE, Once, Table, transact};
 use crate::values::Username;
@@ -20,18 +21,28 @@ const ENTRY_KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
 const CLOSED_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// Puts a notification into the inbox it is for, once, however often it is put there; what goes out through the other
-/// channels is in the same commit. Returns the entry it is.
+/// channels is in the same commit. Then tells whoever listens. Returns the entry it is.
 ///
 /// # Errors
 /// `customer_erased` while what happened to a customer who was erased since is still told under their name: worth another
 /// try, when their orders have another. Those of the store.
 pub(super) async fn record(app: &App, notification: &Notification) -> Result<InboxEntry> {
-    transact(app, &Once::unkeyed(), Table::Notifications, || async {
+    let entry = transact(app, &Once::unkeyed(), Table::Notifications, || async {
         let mut batch = Batch::new(Table::Notifications);
         let result = enter(app, &mut batch, notification).await?;
         Ok(Change { batch, result })
     })
-    .await
+    .await?;
+    tell(app, &entry).await?;
+    Ok(entry)
+}
+
+/// Tells whoever listens of an entry that is in its inbox.
+///
+/// # Errors
+/// Those of [`Live`](crate::feed::Live).
+pub(super) async fn tell(app: &App, entry: &InboxEntry) -> Result<()> {
+    app.live().tell(app, News::Entry(&Inbox::of(&entry.notification), entry)).await
 }
 
 /// Adds to `batch` what makes a notification an entry of its inbox and sends it out through the other channels; nothing if
@@ -229,10 +240,11 @@ pub async fn list_entries_after(app: &App, inbox: &Inbox, after: u64, limit: usi
     store::list_after(&*app.store, inbox, after, limit).await
 }
 
-/// The number of the newest entry of an inbox; 0 while there has been none.
+/// What is known of an inbox without reading its entries.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn last_entry(app: &App, inbox: &Inbox) -> Result<u64> {
-    store::get_head(&*app.store, inbox).await.map(|(head, _)| head.last)
+pub async fn numbers_of(app: &App, inbox: &Inbox) -> Result<Numbers> {
+    let (head, _) = store::get_head(&*app.store, inbox).await?;
+    Ok(Numbers { last: head.last, read_up_to: head.read_up_to })
 }

@@ -222,7 +222,7 @@ pub struct Order {
 }
 
 /// Event: something happened to an order. Carries what its consumers need, and nobody's personal data but the user name.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderFact {
     /// The order.

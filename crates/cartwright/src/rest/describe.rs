@@ -30,10 +30,22 @@ use crate::error::{FieldError, Result};
 #[derive(Default)]
 pub struct Operation {
     parameters: Vec<Parameter>,
+    media: Media,
     body: Option<RefOr<Schema>>,
     responses: BTreeMap<u16, Option<RefOr<Schema>>>,
     problems: BTreeMap<u16, &'static str>,
     schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+/// The type of what an operation answers.
+struct Media(&'static str);
+
+const EVENT_STREAM: Media = Media("text/event-stream");
+
+impl Default for Media {
+    fn default() -> Self {
+        Media("application/json")
+    }
 }
 
 impl Operation {
@@ -54,11 +66,18 @@ impl Operation {
         Ref::from_schema_name(name).into()
     }
 
-    fn problem(&mut self, status: u16, when: &'static str) {
+    pub(crate) fn problem(&mut self, status: u16, when: &'static str) {
         self.problems.insert(status, when);
     }
 
-    fn header(&mut self, name: &str, about: &str) {
+    /// It answers with a stream of events.
+    pub(crate) fn event_stream(&mut self) {
+        let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+        self.responses.insert(200, Some(text.into()));
+        self.media = EVENT_STREAM;
+    }
+
+    pub(crate) fn header(&mut self, name: &str, about: &str) {
         let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(Required::False);
         self.parameters.push(parameter.description(Some(about)).schema(Some(text)).build());
@@ -418,7 +437,7 @@ impl Listed {
         for (status, schema) in operation.responses {
             let mut response = ResponseBuilder::new().description("Done.");
             if let Some(schema) = schema {
-                response = response.content("application/json", ContentBuilder::new().schema(Some(schema)).build());
+                response = response.content(operation.media.0, ContentBuilder::new().schema(Some(schema)).build());
             }
             builder = builder.response(status.to_string(), response);
         }

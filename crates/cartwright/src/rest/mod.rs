@@ -4,6 +4,7 @@
 //! out who makes it, refuses what is beyond the host's limits, bounds the time, turns a panic and every error into an RFC 9457
 //! problem, and logs what went wrong on our side.
 
+mod browsers;
 mod describe;
 mod extract;
 mod limits;
@@ -24,6 +25,7 @@ use http::header::{
     ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Request, StatusCode, Uri};
+use tokio::time::timeout;
 use tower::Service;
 
 use crate::access::{self, Principal};
@@ -32,10 +34,11 @@ use crate::error::{Error, Kind, Result};
 use limits::{Admission, keep_slot};
 use watch::Watch;
 
+pub use browsers::Cors;
 pub use describe::{Describe, Documented, Operation, Routes};
 pub use extract::{Bare, IfMatch, KeyId, List, Listing, Params, PathValue, Post, Put, Segment, decode, time_in_query};
 pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};
-pub(crate) use limits::{Refusals, SMALL_BODY_BYTES, Share, Shares};
+pub(crate) use limits::{CallerKey, Refusals, SMALL_BODY_BYTES, Share, Shares};
 pub use put_events::put_events;
 pub use reply::{Classic, Items, NoContent, Nothing, Reply, Upserted};
 
@@ -54,6 +57,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone)]
 pub struct RequestId(pub Arc<str>);
 
+/// In the extensions of a request that comes from a page of an origin to which the API is open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfAllowedOrigin;
+
 /// A router behind the door.
 #[derive(Clone)]
 pub struct Door {
@@ -62,6 +69,8 @@ pub struct Door {
     ids: Arc<RequestIds>,
     timeout: Duration,
     limits: Option<Arc<Limits>>,
+    cors: Cors,
+    is_local_only: bool,
     watch: Arc<Watch>,
 }
 
@@ -77,7 +86,16 @@ impl Door {
         let prefix = (app.ids.random() >> 32) as u32;
         let ids = Arc::new(RequestIds { prefix, count: AtomicU64::new(0) });
         let watch = Arc::new(Watch::new(app, []));
-        Door { router, app: app.clone(), ids, timeout: REQUEST_TIMEOUT, limits: None, watch }
+        Door {
+            router,
+            app: app.clone(),
+            ids,
+            timeout: REQUEST_TIMEOUT,
+            limits: None,
+            cors: Cors::default(),
+            is_local_only: false,
+            watch,
+        }
     }
 
     /// With these patterns of its routes, by which the metrics and the log of requests go.
@@ -88,6 +106,16 @@ impl Door {
     /// With another time limit than [`REQUEST_TIMEOUT`].
     pub fn timeout(self, timeout: Duration) -> Self {
         Door { timeout, ..self }
+    }
+
+    /// Open to pages of these origins.
+    pub fn shared_with(self, cors: Cors) -> Self {
+        Door { cors, ..self }
+    }
+
+    /// For this machine alone: what pages from elsewhere make its browsers send is refused.
+    pub fn local_only(self) -> Self {
+        Door { is_local_only: true, ..self }
     }
 
     /// With limits to what it takes on.
@@ -122,11 +150,27 @@ impl Door {
 
     async fn carry_out(&self, mut request: Request<HttpBody>, id: &str, id_header: HeaderValue) -> Response {
         let seen = request.headers_mut().remove(IF_NONE_MATCH).filter(|_| request.method().is_safe());
-        let known = self.authenticate(&mut request).await;
-        let Admission { outcome, standing } =
-            self.limits.as_ref().map_or_else(Admission::free, |limits| limits.admit(&request));
+        let origin = self.cors.allows(request.headers());
+        let place = self.limits.as_ref().map(|limits| limits.enter()).transpose();
+        let known = match self.is_local_only.then(|| browsers::must_be_local(&request, &self.cors)) {
+            Some(Err(foreign)) => Err(foreign),
+            _ if place.is_err() => Ok(false),
+            _ => timeout(self.timeout, self.authenticate(&mut request)).await.unwrap_or_else(|_| Err(timed_out())),
+        };
+        let is_of_somebody = known.as_ref().is_ok_and(|is_known| *is_known);
+        if origin.is_some() {
+            request.extensions_mut().insert(OfAllowedOrigin);
+        }
+        let Admission { outcome, standing } = match (place, &self.limits) {
+            (Err(overloaded), _) => Admission::refused(overloaded),
+            (Ok(Some(place)), Some(limits)) => limits.admit(&request, place),
+            (Ok(_), _) => Admission::free(),
+        };
         let (slot, mut response) = match (outcome, known) {
-            (Ok(slot), Ok(())) => (slot, self.route(request).await),
+            (Ok(slot), Ok(_)) => match self.cors.preflight(&request) {
+                Some(response) => (slot, response),
+                None => (slot, self.route(request).await),
+            },
             (Err(refused), _) | (Ok(_), Err(refused)) => (None, refused.into_response()),
         };
         let error = match response.extensions_mut().remove::<Error>() {
@@ -143,6 +187,10 @@ impl Door {
             response = self.problem_response(&error, id, response.headers().get(ALLOW));
         }
         response.headers_mut().insert(REQUEST_ID, id_header);
+        browsers::harden(response.headers_mut(), is_of_somebody);
+        if let Some(origin) = origin {
+            browsers::share(response.headers_mut(), origin);
+        }
         if let Some(standing) = standing {
             standing.write(response.headers_mut());
         }
@@ -153,8 +201,8 @@ impl Door {
     }
 
     /// Finds out who makes a request, and tells all that comes after: the limits by whom to count it, the guards whom to let
-    /// pass. A credential that is no good counts against the address it came from.
-    async fn authenticate(&self, request: &mut Request<HttpBody>) -> Result<()> {
+    /// pass. A credential that is no good counts against the address it came from. Whether it is somebody in particular.
+    async fn authenticate(&self, request: &mut Request<HttpBody>) -> Result<bool> {
         let principal = match request.headers().get(AUTHORIZATION) {
             Some(value) if self.app.access.is_required() => access::authenticate(&self.app, bearer(value)?).await?,
             _ => self.app.access.nobody(),
@@ -163,21 +211,20 @@ impl Door {
             let credential = Some(Arc::clone(&known.id));
             request.extensions_mut().get_or_insert_default::<Caller>().credential = credential;
         }
+        let is_known = matches!(principal, Principal::Known(_));
         request.extensions_mut().insert(Arc::new(principal));
-        Ok(())
+        Ok(is_known)
     }
 
     /// Calls the router, with a limit to its time and an end to its panics.
     async fn route(&self, request: Request<HttpBody>) -> Response {
         let mut router = self.router.clone();
         let answer = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
-        match tokio::time::timeout(self.timeout, answer).await {
+        match timeout(self.timeout, answer).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(panic)) => Error::internal(format!("a handler panicked: {}", panic_text(&*panic))).into_response(),
-            Err(_) => {
-                Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.").into_response()
-            }
+            Err(_) => timed_out().into_response(),
         }
     }
 
@@ -217,8 +264,12 @@ impl Door {
     }
 }
 
+fn timed_out() -> Error {
+    Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.")
+}
+
 /// What follows `Bearer` in an `Authorization`.
-fn bearer(value: &HeaderValue) -> Result<&str> {
+pub(crate) fn bearer(value: &HeaderValue) -> Result<&str> {
     let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
     if scheme.eq_ignore_ascii_case("bearer") {
         return Ok(token.trim());

@@ -11,6 +11,7 @@ mod delivery;
 mod email;
 mod erasure;
 mod faults;
+mod feed;
 mod inbox;
 mod metrics;
 mod notifications;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Audience, Facts, Notification};
 use crate::config::EmailConfig;
@@ -21,7 +22,7 @@ pub use events::on_email_due;
 pub use templates::{Rendered, TemplateError, Templates};
 
 /// Event: a notification is to be mailed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailDue {
     /// Which. Of the receiver it says the user name and nothing else.

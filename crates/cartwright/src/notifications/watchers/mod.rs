@@ -32,7 +32,7 @@ pub struct Watch {
 }
 
 /// Event: those who watch a product that is back in stock are to be told.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WatchersDue {
     /// Which.

@@ -160,17 +160,21 @@ async fn tell(app: &App, message: &Envelope, watch: &Watch, now: &Availability) 
     let mut notification = of_back_in_stock(watch, now, message.time.max(watch.since));
     notification.correlation_id.clone_from(&message.correlation_id);
     app.notifier.notify(&notification).await?;
-    transact(app, &Once::unkeyed(), Table::Notifications, || async {
-        let mut batch = Batch::new(Table::Notifications);
+    let entry = transact(app, &Once::unkeyed(), Table::Notifications, || async {
+        let (mut batch, mut entry) = (Batch::new(Table::Notifications), None);
         if let Some((there, version)) = store::find_watch(&*app.store, watch.product_id, &watch.username).await?
             && *there == *watch
         {
             remove(&mut batch, watch.product_id, &watch.username, Expect::Version(version));
-            ops::enter(app, &mut batch, &notification).await?;
+            entry = Some(ops::enter(app, &mut batch, &notification).await?);
         }
-        Ok(Change { batch, result: () })
+        Ok(Change { batch, result: entry })
     })
-    .await
+    .await?;
+    match entry {
+        Some(entry) => ops::tell(app, &entry).await,
+        None => Ok(()),
+    }
 }
 
 fn remove(batch: &mut Batch, product: ProductId, username: &Username, expect: Expect) {

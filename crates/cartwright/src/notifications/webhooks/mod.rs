@@ -317,7 +317,7 @@ impl Delivery {
 }
 
 /// Event: a delivery is to be tried.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryDue {
     /// Which.

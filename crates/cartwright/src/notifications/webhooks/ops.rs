@@ -12,7 +12,8 @@ use super::{
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::events::Event;
-use crate::notifications::ops::enter;
+use crate::notifications::InboxEntry;
+use crate::notifications::ops::{enter, tell};
 use crate::rest::{IfMatch, List, Listing};
 use crate::store::{Batch, Change, Cursor, Expect, Once, Table, list_merged, transact};
 
@@ -284,12 +285,12 @@ pub async fn redeliver(app: &App, once: &Once, id: Uuid) -> Result<Delivery> {
 /// # Errors
 /// Those of the store.
 pub(super) async fn note_attempt(app: &App, due: &DeliveryDue, attempt: Attempt, outcome: Outcome) -> Result<()> {
-    transact(app, &Once::unkeyed(), Table::Notifications, || async {
+    let told = transact(app, &Once::unkeyed(), Table::Notifications, || async {
         let mut batch = Batch::new(Table::Notifications);
         let found = store::find(&*app.store, due.subscription_id, due.delivery_id).await?;
         // An attempt of a round before says nothing of this one.
         let delivery = found.delivery.filter(|(delivery, _)| delivery.due().round == due.round);
-        let Some((delivery, version)) = delivery else { return Ok(Change { batch, result: () }) };
+        let Some((delivery, version)) = delivery else { return Ok(Change { batch, result: None }) };
         let status = match outcome {
             Outcome::Delivered => DeliveryStatus::Delivered,
             Outcome::Failed => delivery.status,
@@ -305,14 +306,16 @@ pub(super) async fn note_attempt(app: &App, due: &DeliveryDue, attempt: Attempt,
                 version,
             )?;
         }
+        let mut told = None;
         if outcome == Outcome::Gone
             && let Some((subscription, version)) = found.subscription
         {
-            disable(app, &mut batch, subscription, version, "its receiver answered 410, gone.").await?;
+            told = disable(app, &mut batch, subscription, version, "its receiver answered 410, gone.").await?;
         }
-        Ok(Change { batch, result: () })
+        Ok(Change { batch, result: told })
     })
-    .await
+    .await?;
+    tell_of(app, told).await
 }
 
 fn note_health(batch: &mut Batch, id: Uuid, health: Option<Health>, version: u64) -> Result<()> {
@@ -323,13 +326,27 @@ fn note_health(batch: &mut Batch, id: Uuid, health: Option<Health>, version: u64
 }
 
 /// Adds to `batch` that a subscription is disabled, and that operators are told.
-async fn disable(app: &App, batch: &mut Batch, subscription: Subscription, version: u64, reason: &str) -> Result<()> {
+async fn disable(
+    app: &App,
+    batch: &mut Batch,
+    subscription: Subscription,
+    version: u64,
+    reason: &str,
+) -> Result<Option<InboxEntry>> {
     if subscription.status == SubscriptionStatus::Active {
         let told = of_disabled(&subscription, reason, app.clock.now());
         write(app, batch, &subscription.disabled(reason.to_owned()), version).await?;
-        enter(app, batch, &told).await?;
+        return enter(app, batch, &told).await.map(Some);
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Tells whoever listens of what operators were told, if they were.
+async fn tell_of(app: &App, entry: Option<InboxEntry>) -> Result<()> {
+    match entry {
+        Some(entry) => tell(app, &entry).await,
+        None => Ok(()),
+    }
 }
 
 /// The message of a delivery died: it has failed, operators are told, and a subscription to which nothing got through for too
@@ -338,29 +355,30 @@ async fn disable(app: &App, batch: &mut Batch, subscription: Subscription, versi
 /// # Errors
 /// Those of the store.
 pub(in super::super) async fn give_up(app: &App, due: &DeliveryDue) -> Result<()> {
-    transact(app, &Once::unkeyed(), Table::Notifications, || async {
+    let told = transact(app, &Once::unkeyed(), Table::Notifications, || async {
         let mut batch = Batch::new(Table::Notifications);
         let found = store::find(&*app.store, due.subscription_id, due.delivery_id).await?;
         let (Some((subscription, subscription_version)), Some((delivery, version))) =
             (found.subscription, found.delivery)
         else {
-            return Ok(Change { batch, result: () });
+            return Ok(Change { batch, result: None });
         };
         if delivery.status != DeliveryStatus::Pending || delivery.due().round != due.round {
-            return Ok(Change { batch, result: () });
+            return Ok(Change { batch, result: None });
         }
         let now = app.clock.now();
         let reason = delivery.attempts.last().and_then(|attempt| attempt.error.clone());
         let reason = reason.unwrap_or_else(|| "It could not be tried.".to_owned());
         let told = of_failed(&delivery, &subscription.url, &reason, now);
         put(&mut batch, &Delivery { status: DeliveryStatus::Failed, ..delivery }, Expect::Version(version))?;
-        if subscription.status == SubscriptionStatus::Active && found.health.0.is_hopeless(now) {
+        let told = if subscription.status == SubscriptionStatus::Active && found.health.0.is_hopeless(now) {
             let why = "nothing got through for five days.";
-            disable(app, &mut batch, subscription, subscription_version, why).await?;
+            disable(app, &mut batch, subscription, subscription_version, why).await?
         } else {
-            enter(app, &mut batch, &told).await?;
-        }
-        Ok(Change { batch, result: () })
+            Some(enter(app, &mut batch, &told).await?)
+        };
+        Ok(Change { batch, result: told })
     })
-    .await
+    .await?;
+    tell_of(app, told).await
 }

@@ -24,6 +24,8 @@ const NAMES: [&str; 2] = ["ann", "bob"];
 impl Town {
     async fn new() -> Self {
         let shop = TestShop::protected().await;
+        // So that a stream ends after what is there.
+        shop.hub.close();
         let product = shop.product("phone", 1_000, 50).await;
         let mut orders = [String::new(), String::new()];
         for (name, order) in NAMES.into_iter().zip(&mut orders) {
@@ -69,6 +71,10 @@ impl Town {
         }
         let line = json!({"productId": self.product, "quantity": 1});
         let body = match path {
+            "/v1/feed" => {
+                target += &format!("?after=0&topic=order:{order}");
+                json!({})
+            }
             "/edit-address" => {
                 target += &format!("?username={name}&new_address=elsewhere");
                 json!({})
@@ -145,7 +151,8 @@ async fn nobody_gets_past_a_route_that_requires_more_than_they_are_and_nothing_c
         }
         if requires == Requires::Anyone {
             let answer = town.ask(None, method, path, 0).await;
-            assert!(answer.status.as_u16() < 400, "{method} {path} by anyone: {answer:?}");
+            let is_answered = answer.status.as_u16() < 400 || (path == "/ws" && answer.code() == "websocket_expected");
+            assert!(is_answered, "{method} {path} by anyone: {answer:?}");
         }
     }
     assert_eq!(town.state(), before);
@@ -161,7 +168,9 @@ async fn a_customer_neither_reads_nor_changes_anything_of_another_on_any_route()
         let answer = town.ask(Some(&bob), method, path, 0).await;
         // Where an order's id is all that is named, it does not exist for others.
         let expected = match path {
-            "/v1/orders/{id}" | "/v1/orders/{id}/timeline" | "/v1/orders/{id}/transitions" => (404, "order_not_found"),
+            "/v1/orders/{id}" | "/v1/orders/{id}/timeline" | "/v1/orders/{id}/transitions" | "/v1/feed" => {
+                (404, "order_not_found")
+            }
             _ => (403, "forbidden"),
         };
         assert_eq!((answer.status.as_u16(), answer.code()), expected, "{method} {path} ({requires:?})");
@@ -258,7 +267,7 @@ async fn a_customer_cancels_an_order_and_takes_no_other_step() {
 }
 
 #[tokio::test]
-async fn an_answer_kept_under_an_idempotency_key_is_for_whoever_asked_first() {
+async fn an_answer_kept_under_an_idempotency_key_is_for_nobody_else() {
     let town = Town::new().await;
     let keys = [town.shop.key(Role::Staff, None).await, town.shop.key(Role::Staff, None).await];
     let body = json!({"customer": "ann", "total": {"amount": 5, "currency": "USD"}, "itemCount": 1}).to_string();
@@ -269,8 +278,8 @@ async fn an_answer_kept_under_an_idempotency_key_is_for_whoever_asked_first() {
             [("authorization", credential.as_str()), ("idempotency-key", "k1"), ("content-type", "application/json")];
         answers.push(town.shop.send(http::Method::POST, "/v1/orders", &headers, body.clone()).await);
     }
-    assert_eq!(answers[0].status, 201);
-    assert_eq!((answers[1].status.as_u16(), answers[1].code()), (422, "idempotency_key_reused"));
+    assert_eq!((answers[0].status.as_u16(), answers[1].status.as_u16()), (201, 201));
+    assert_ne!(answers[0].body["id"], answers[1].body["id"], "each has an order of their own");
     town.shop.deliver().await;
 }
 
