@@ -273,6 +273,7 @@ impl Queue {
             Queue::OrderQueue | Queue::OrderStatusQueue | Queue::OrderErasureQueue => "ordering",
             Queue::BasketErasureQueue => "basket",
             Queue::PurchaseQueue | Queue::PurchaseSummaryQueue => "purchases",
+            Queue::AuditQueue => "access",
             Queue::NotificationQueue | Queue::EmailQueue | Queue::WebhookQueue => "notifications",
         }
     }

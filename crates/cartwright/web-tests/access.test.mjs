@@ -96,6 +96,9 @@ test('an admin makes a key, which is shown once, and revokes it, which shuts its
   await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
   await page.getByText('Temporary is revoked.').waitFor();
   await reached(other, 'Sign in to the desk');
+  await page.goto('/desk#/audit');
+  await reached(page, 'Audit');
+  await page.getByRole('cell', { name: 'Owner' }).first().waitFor();
   page.assertClean();
   other.assertClean();
 });

@@ -15,8 +15,6 @@ const axe = require('axe-core');
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 const DESKTOP = { viewport: { width: 1280, height: 860 } };
 const PATIENCE_MS = 10_000;
-/** What the pages ask for and servers need not have: they go on without it. */
-const NOT_YET = [/404.*\/v1\/audit/];
 
 /** Starts a server. `options` are further arguments of `serve`. */
 export async function startShop(...options) {
@@ -91,7 +89,7 @@ export async function visit(browser, shop, { phone = false, scheme = 'light', us
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   const wrong = [];
-  const note = (what) => [...NOT_YET, ...expected].some((pattern) => pattern.test(what)) || wrong.push(what);
+  const note = (what) => expected.some((pattern) => pattern.test(what)) || wrong.push(what);
   page.on('console', (message) => ['error', 'warning'].includes(message.type()) && note(`console: ${message.text()} ${message.location().url}`));
   page.on('pageerror', (error) => note(`error: ${error.stack}`));
   page.on('dialog', (dialog) => { note(`dialog: ${dialog.message()}`); dialog.dismiss(); });

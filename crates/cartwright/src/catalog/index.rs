@@ -128,28 +128,37 @@ pub async fn search_products(
     Ok(Listing { items, next: after.map(|sk| Cursor::new(&scope, &sk)) })
 }
 
-/// Enters the products of a shop that was made before there were lists of categories and words. Does nothing when that was
-/// done; goes on where it was interrupted, since entering a product again changes nothing.
+/// Enters the products of a shop that was made before there were lists of categories and words. The oldest is entered last,
+/// so that it tells whether this was done, and whether it has to go on where it was interrupted; entering a product again
+/// changes nothing.
 ///
 /// # Errors
 /// Those of the store.
 pub async fn ensure_indexed(app: &App) -> Result<()> {
-    let done = store::indexed_key();
-    if app.store.get(&done).await?.is_some() {
+    let (oldest, _) = store::list_ids(&*app.store, None, None, 1).await?;
+    let Some(&oldest) = oldest.first() else { return Ok(()) };
+    if is_entered(app, oldest).await? {
         return Ok(());
     }
-    let mut after = None;
+    let (all, mut after) = (store::index(None).all().descending(), None);
     loop {
-        let (ids, next) = store::list_ids(&*app.store, None, after.as_deref(), PRODUCTS_AT_ONCE).await?;
-        try_join_all(ids.iter().map(|&id| enter_again(app, id))).await?;
-        after = next;
+        let page = app.store.list(&all, after.as_deref(), PRODUCTS_AT_ONCE).await?;
+        let ids = page.docs.iter().filter_map(|doc| doc.sk.parse().ok()).filter(|&id| id != oldest);
+        try_join_all(ids.map(|id| enter_again(app, id))).await?;
+        after = page.next;
         if after.is_none() {
-            break;
+            return enter_again(app, oldest).await;
         }
     }
-    let mut batch = Batch::new(Table::Catalog);
-    batch.put(done, Expect::Anything, &IndexEntry {})?;
-    Ok(app.store.commit(batch).await?)
+}
+
+/// Whether a product is listed under a word of its name; true when that has none.
+async fn is_entered(app: &App, id: ProductId) -> Result<bool> {
+    let Some(found) = store::find_product(&*app.store, id).await? else { return Ok(true) };
+    match indexed_words(found.product.name.as_str()).first() {
+        Some(word) => Ok(app.store.get(&store::word_key(word, id)).await?.is_some()),
+        None => Ok(true),
+    }
 }
 
 async fn enter_again(app: &App, id: ProductId) -> Result<()> {

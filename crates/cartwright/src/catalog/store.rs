@@ -11,7 +11,6 @@
 //! WORDS#<two letters>   <word>#<id>         index: products by the words of their names
 //! RESERVATION#<order>   RESERVATION         what an order holds
 //! SHOP                  SETTINGS            what is fixed once there are prices
-//!                       INDEXED             that every product is in the lists above
 //! ```
 
 use std::sync::Arc;
@@ -92,10 +91,6 @@ pub(super) fn words(beginning: &str) -> Range {
 pub(super) fn word_of(sk: &str) -> Option<(&str, ProductId)> {
     let (word, id) = sk.rsplit_once('#')?;
     Some((word, id.parse().ok()?))
-}
-
-pub(super) fn indexed_key() -> Key {
-    Key::new(Table::Catalog, "SHOP", "INDEXED")
 }
 
 pub(super) fn reservation_key(order: &OrderId) -> Key {
