@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { product, startBrowser, startShop, visit } from './harness.mjs';
+import { eventually, product, startBrowser, startShop, visit } from './harness.mjs';
 
 let shop;
 let browser;
@@ -26,9 +26,9 @@ after(async () => {
 const reached = (page, heading) => page.getByRole('heading', { level: 1, name: heading }).waitFor();
 const links = (page) => page.getByRole('navigation', { name: 'Desk' }).getByRole('link').allTextContents();
 
-async function enter(page, text) {
-  await page.getByLabel('API key or token').fill(text);
-  await page.getByRole('button', { name: 'Sign in' }).click();
+async function enter(page, text, options) {
+  await page.getByLabel('API key or token').fill(text, options);
+  await page.getByRole('button', { name: 'Sign in' }).click(options);
 }
 
 test('anyone may look around, and a customer signs in to buy', async () => {
@@ -63,8 +63,12 @@ test('the desk lets staff in, shows them what is theirs, and lets customers not'
   assert.deepEqual(await links(page), []);
   await enter(page, key.customer);
   await page.getByText('This key has the role customer; the desk is for staff and admins.').waitFor();
-  await enter(page, key.staff);
-  await reached(page, 'Orders');
+  // A click that comes at once in the same place is taken for the second of two.
+  await eventually(async () => {
+    if (await page.getByRole('heading', { level: 1, name: 'Orders' }).isVisible()) return true;
+    await enter(page, key.staff, { timeout: 500 }).catch(() => {});
+    return false;
+  }, 'the way in');
   await page.getByText('Signed in as Counter, staff.').waitFor();
   assert.deepEqual(await links(page), ['Today', 'Orders', 'Products', 'Queues', 'Map', 'Webhooks']);
   await page.reload();

@@ -61,9 +61,9 @@ export async function audit(_, signal) {
     h('pre', { tabindex: 0, 'aria-label': 'Change' }, [before !== undefined && `before ${JSON.stringify(before, null, 2)}`, after !== undefined && `after ${JSON.stringify(after, null, 2)}`].filter(Boolean).join('\n')));
   const rows = table('Audit', [
     ['When', ({ at }) => atMoment(at)],
-    ['Who', ({ actor, role }) => [actor?.name ?? actor?.id ?? actor ?? '–', ' ', role && chip(role)]],
+    ['Who', ({ actor, name, role }) => [h('span', { title: actor }, name || actor), ' ', chip(role)]],
     ['Did', ({ action }) => action],
-    ['To', ({ target }) => h('span', { class: 'clip mono' }, typeof target === 'string' ? target : JSON.stringify(target))],
+    ['To', ({ target }) => h('span', { class: 'clip mono' }, target)],
     ['', change],
     ['Request', ({ requestId }) => h('span', { class: 'mono fine' }, requestId)],
   ]);
