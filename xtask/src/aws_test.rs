@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::emulator::{Emulator, end_with_the_task, fresh_folder, was_interrupted};
 use crate::lambda::Architecture;
-use crate::{Outcome, cargo, lambda, root, run, tools};
+use crate::{Outcome, cargo, lambda, live, root, run, tools};
 
 const STACK: &str = "shop";
 /// Longest wait of the acceptance suite for what happens behind a queue, in seconds: the emulator is slow.
@@ -150,6 +150,7 @@ impl Home<'_> {
         step("deploy", || self.deploy(STACK, &template, &plain))?;
         // It takes its time to die, so it begins early.
         let dying = self.put_what_fails_each_time()?;
+        step("a WebSocket and a subscribed queue hear of an order's whole life", || live::prove(self.emulator, STACK))?;
         step("the acceptance suite", || self.accept("", PATIENCE, None))?;
         step("a batch: only what failed is handed out again", || self.batch())?;
         step("a message that fails each time is a dead letter after six receives", || self.is_dead(&dying))?;
