@@ -3,13 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_types::SdkConfig;
-use cartwright::access::Access;
+use cartwright::access::{Access, Issuer};
 use cartwright::app::{App, Clock, Ids, Ports};
 use cartwright::feed::Live;
 use cartwright::local::LogNotifier;
 use cartwright::local::smtp::SmtpMailer;
 use cartwright::notifications::email::{Mail, Templates};
 use cartwright::notifications::{Channels, Notifier};
+use cartwright::outbound::Outbound;
 use cartwright::store::Store;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::telemetry::Telemetry;
@@ -24,7 +25,7 @@ use crate::websocket::Sockets;
 /// The application of a function.
 ///
 /// # Errors
-/// In a sentence, when it is to send e-mail and cannot.
+/// In a sentence, when it is to send e-mail and cannot, or to take tokens of an issuer that is none.
 pub fn open(settings: &Settings, config: &SdkConfig) -> Result<App, String> {
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let store: Arc<dyn Store> = Arc::new(open_store(settings, config, Arc::clone(&ids), Arc::clone(&clock)));
@@ -39,11 +40,23 @@ pub fn open(settings: &Settings, config: &SdkConfig) -> Result<App, String> {
         clock,
         ids,
         config: settings.config.clone(),
-        access: if settings.is_access_required { Access::required() } else { Access::open() },
+        access: access(settings)?,
         live: OnceLock::from(Arc::new(sockets) as Arc<dyn Live>),
         in_flight: Arc::default(),
         telemetry: Telemetry::default(),
     }))
+}
+
+/// Who may do what with this function.
+fn access(settings: &Settings) -> Result<Access, String> {
+    match &settings.issuer {
+        _ if !settings.is_access_required => Ok(Access::open()),
+        None => Ok(Access::required()),
+        Some(issuer) => {
+            let issuer = Issuer::new(issuer.clone(), Arc::new(Outbound::default()))?;
+            Ok(Access::required().trusting(issuer))
+        }
+    }
 }
 
 /// Only the worker of e-mail knows the server.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cartwright::access::IssuerSettings;
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
 use cartwright::events::Queue;
 use cartwright::store::Table;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub config: Config,
     /// Whether callers must say who they are.
     pub is_access_required: bool,
+    /// Whose tokens are taken, if anybody's.
+    pub issuer: Option<IssuerSettings>,
     /// What to log.
     pub log: Targets,
     /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
@@ -162,6 +165,7 @@ impl Settings {
                 Some("open") => false,
                 Some(other) => return Err(format!("ACCESS is {other:?}: it must be required or open")),
             },
+            issuer: issuer(&find)?,
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
             })?,
@@ -179,6 +183,20 @@ impl Settings {
             },
         })
     }
+}
+
+fn issuer(find: &impl Fn(&str) -> Option<String>) -> Result<Option<IssuerSettings>, String> {
+    let Some(url) = find("OIDC_ISSUER") else { return Ok(None) };
+    let names = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+    let missing = || "OIDC_AUDIENCE is missing: it must be whom the tokens of OIDC_ISSUER are meant for".to_owned();
+    Ok(Some(IssuerSettings {
+        url,
+        audiences: find("OIDC_AUDIENCE").map(names).ok_or_else(missing)?,
+        keys_url: find("OIDC_JWKS_URL"),
+        username_claims: find("OIDC_USERNAME_CLAIM")
+            .map_or_else(|| vec![IssuerSettings::USERNAME_CLAIM.to_owned()], names),
+        roles_claim: find("OIDC_ROLES_CLAIM").unwrap_or_else(|| IssuerSettings::ROLES_CLAIM.to_owned()),
+    }))
 }
 
 fn role(

@@ -110,6 +110,7 @@ fn routes() -> Routes {
         .post  ("/v1/api-keys",                        Admin,    access::create_key,       "Create an API key; its secret is told once")
         .get   ("/v1/api-keys/{keyId}",                Admin,    access::get_key,          "Get an API key, without its secret")
         .delete("/v1/api-keys/{keyId}",                Admin,    access::revoke_key,       "Revoke an API key, at once")
+        .get   ("/v1/audit",                           Admin,    access::list_audit,       "List what staff and admins did, newest first")
         .section("Classic shop")
         .get   ("/product",                            Anyone,   catalog::classic::list_products,        "List products")
         .post  ("/product",                            Staff,    catalog::classic::create_product,       "Create a product")

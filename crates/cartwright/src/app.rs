@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::access::{Access, Allowed, Principal};
+use crate::access::{Access, Allowed, Asked, Principal};
 use crate::config::Config;
 use crate::events::{Envelope, Event};
 use crate::feed::{Hub, Live};
@@ -71,6 +71,7 @@ pub struct App {
     correlation_id: Arc<str>,
     causation_id: Option<Uuid>,
     principal: Arc<Principal>,
+    asked: Option<Arc<Asked>>,
 }
 
 impl std::ops::Deref for App {
@@ -108,6 +109,7 @@ impl App {
             correlation_id: Arc::from(""),
             causation_id: None,
             principal: Arc::new(Principal::Operator),
+            asked: None,
         }
     }
 
@@ -144,7 +146,12 @@ impl App {
 
     /// The application as seen by a request that the guard of its route has let pass.
     pub(crate) fn for_allowed(&self, allowed: &Allowed) -> App {
-        App { principal: Arc::clone(&allowed.principal), ..self.clone() }
+        App { principal: Arc::clone(&allowed.principal), asked: allowed.asked.clone(), ..self.clone() }
+    }
+
+    /// What staff or an admin asked for, if this works for a request of theirs that may change something.
+    pub(crate) fn asked(&self) -> Option<&Asked> {
+        self.asked.as_deref()
     }
 
     /// The application as seen by a request that `principal` makes.

@@ -11,6 +11,7 @@ use utoipa::openapi::schema::Schema;
 use utoipa::openapi::{Ref, RefOr};
 use uuid::Uuid;
 
+use crate::access::{self, ActionTaken};
 use crate::app::App;
 use crate::attempt::RetryPolicy;
 use crate::basket::{self, CheckoutBasket};
@@ -147,9 +148,11 @@ events! {
     /// A notification is to be delivered to a webhook.
     DeliveryDue(DeliveryDue) from "cartwright.notifications" => [WebhookQueue];
     /// An operator put dead letters back into their queue.
-    DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [];
+    DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [AuditQueue];
     /// An operator removed dead letters for good.
-    DeadLettersDiscarded(DeadLettersTaken) from "cartwright.operations" => [];
+    DeadLettersDiscarded(DeadLettersTaken) from "cartwright.operations" => [AuditQueue];
+    /// Staff or an admin changed something.
+    ActionTaken(ActionTaken) from "cartwright.access" => [AuditQueue];
 }
 
 /// Adds the schema of `T` to `schemas`, with those it refers to, and refers to it.
@@ -196,11 +199,13 @@ pub enum Queue {
     EmailQueue,
     /// Notifications: webhooks are called.
     WebhookQueue,
+    /// Access: what staff and admins did is written down.
+    AuditQueue,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Queue; 11] = [
+    pub const ALL: [Queue; 12] = [
         Queue::OrderQueue,
         Queue::StockQueue,
         Queue::OrderStatusQueue,
@@ -212,6 +217,7 @@ impl Queue {
         Queue::NotificationQueue,
         Queue::EmailQueue,
         Queue::WebhookQueue,
+        Queue::AuditQueue,
     ];
 
     /// The queue's name.
@@ -228,6 +234,7 @@ impl Queue {
             Queue::NotificationQueue => "NotificationQueue",
             Queue::EmailQueue => "EmailQueue",
             Queue::WebhookQueue => "WebhookQueue",
+            Queue::AuditQueue => "AuditQueue",
         }
     }
 
@@ -244,7 +251,8 @@ impl Queue {
             | Queue::BasketErasureQueue
             | Queue::PurchaseQueue
             | Queue::PurchaseSummaryQueue
-            | Queue::NotificationQueue => RetryPolicy::INSIDE,
+            | Queue::NotificationQueue
+            | Queue::AuditQueue => RetryPolicy::INSIDE,
         }
     }
 
@@ -338,6 +346,10 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         }
         (Queue::EmailQueue, Event::EmailDue(due)) => notifications::on_email_due(app, due).await,
         (Queue::WebhookQueue, Event::DeliveryDue(due)) => notifications::on_delivery_due(app, due).await,
+        (Queue::AuditQueue, Event::ActionTaken(action)) => access::on_action_taken(app, message, action).await,
+        (Queue::AuditQueue, Event::DeadLettersRedriven(taken) | Event::DeadLettersDiscarded(taken)) => {
+            access::on_dead_letters_taken(app, message, taken).await
+        }
         (queue, event) => {
             let message = format!("{} has no consumer for {}.", queue.name(), event.detail_type());
             Err(Error::new(Kind::Unprocessable, "unexpected_event", message))

@@ -209,6 +209,7 @@ async fn serve(
         access.decide(false, listen)?;
     }
     let store = open_store(&shop)?;
+    let cors = access.cors();
     let (access, who_may) = access.decide(has_keys(&*store).await?, listen)?;
     let outside = (mail, email, outside.webhook_allow_private);
     let app = application(&shop, &store, access, outside).await?;
@@ -233,6 +234,11 @@ async fn serve(
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
     let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(listen)));
+    let door = door.shared_with(cors);
+    // A proxy in front has names of its own, and where there is TLS the certificate has them.
+    let is_behind_a_name = settings.tls.is_some() || !settings.trusted_proxies.is_empty();
+    let is_local_only = !app.access.is_required() && !is_behind_a_name;
+    let door = if is_local_only { door.local_only() } else { door };
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let data = std::path::absolute(&shop.data)?.join(FILE_NAME);
     say!("Cartwright {} is ready.", env!("CARGO_PKG_VERSION"));

@@ -32,6 +32,17 @@ pub(crate) struct Route {
 pub(crate) struct Allowed {
     /// Who makes the request.
     pub(crate) principal: Arc<Principal>,
+    /// What staff or an admin asks for, if it may change something.
+    pub(crate) asked: Option<Arc<Asked>>,
+}
+
+/// What is asked for, as the audit trail tells it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Method and pattern of the route.
+    pub(crate) action: String,
+    /// The path, without its query.
+    pub(crate) target: String,
 }
 
 /// A handler behind its guard.
@@ -80,7 +91,12 @@ async fn pass(route: Route, mut request: Request) -> Result<(Request, Arc<Princi
             owner.map_err(|why| Error::field("", why)).and_then(|owner| principal.must_act_for(&owner))?;
         }
     }
-    request.extensions_mut().insert(Allowed { principal: Arc::clone(&principal) });
+    let is_noted = matches!(*principal, Principal::Known(_)) && principal.is_staff() && !request.method().is_safe();
+    let asked = is_noted.then(|| {
+        let action = format!("{} {}", route.method, route.path);
+        Arc::new(Asked { action, target: request.uri().path().to_owned() })
+    });
+    request.extensions_mut().insert(Allowed { principal: Arc::clone(&principal), asked });
     Ok((request, principal))
 }
 

@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::ops::{self, NewKey, UsedKey};
-use super::{KeyName, Principal, Role};
+use super::trail::{self, AuditFilter};
+use super::{AuditEntry, KeyName, Principal, Role};
 use crate::app::App;
 use crate::error::Result;
-use crate::rest::{Items, KeyId, List, NoContent, Put, Reply, Segment};
+use crate::rest::{Items, KeyId, List, NoContent, Params, Put, Reply, Segment, time_in_query};
 use crate::values::Username;
 
 /// Who makes the request.
@@ -126,4 +127,26 @@ pub(crate) async fn get_key(app: App, Segment(id): Segment<KeyId>) -> Result<Rep
 pub(crate) async fn revoke_key(app: App, Segment(id): Segment<KeyId>) -> Result<NoContent> {
     ops::revoke_key(&app, &id.0).await?;
     Ok(NoContent)
+}
+
+/// Which entries to list.
+#[derive(Deserialize, IntoParams)]
+pub struct AuditParams {
+    /// Only those of this actor: `key:` and the id of an API key, or `user:` and the subject of a token.
+    actor: Option<String>,
+    /// Only those of this time or later (RFC 3339).
+    from: Option<String>,
+    /// Only those of this time or earlier (RFC 3339).
+    to: Option<String>,
+}
+
+pub(crate) async fn list_audit(
+    app: App,
+    Params(params): Params<AuditParams>,
+    list: List,
+) -> Result<Reply<200, Items<AuditEntry>>> {
+    let time = |name: &str, text: Option<String>| text.map(|text| time_in_query(name, &text)).transpose();
+    let filter = AuditFilter { actor: params.actor, from: time("?from", params.from)?, to: time("?to", params.to)? };
+    let listing = trail::list_audit(&app, &filter, &list).await?;
+    Ok(Reply::page(&list, listing, std::sync::Arc::unwrap_or_clone))
 }

@@ -5,11 +5,16 @@
 //! each handler, and no handler gets the application past it; nothing is committed in a customer's name before somebody asked
 //! whose it is; and no success leaves a route for customers on which nobody did.
 
+mod audit;
+mod events;
 mod guard;
 pub mod http;
+mod issuer;
 mod keys;
 pub mod ops;
 mod store;
+mod tokens;
+mod trail;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,9 +26,13 @@ use utoipa::ToSchema;
 use crate::error::{Error, Kind, Result};
 use crate::values::Username;
 
-pub(crate) use guard::{Allowed, Guarded, Route};
+pub use audit::{ActionTaken, Actor, AuditEntry};
+pub use events::{on_action_taken, on_dead_letters_taken};
+pub(crate) use guard::{Allowed, Asked, Guarded, Route};
+pub use issuer::{Issuer, IssuerSettings, Published};
 pub use keys::{ApiKey, KeyName};
 pub use ops::{Access, authenticate};
+pub(crate) use trail::{actor, note_action};
 
 /// What a principal may do, from the least to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -38,6 +47,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role called so.
+    pub fn named(name: &str) -> Option<Role> {
+        [Role::Customer, Role::Staff, Role::Admin].into_iter().find(|role| role.name() == name)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

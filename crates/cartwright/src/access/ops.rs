@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::keys::{self, ApiKey, KeyName, SECRET_BYTES, Secret};
-use super::{Principal, Role, store, unauthenticated};
+use super::{Issuer, Principal, Role, store, unauthenticated};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{List, Listing};
@@ -20,6 +20,7 @@ const USE_NOTED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 #[derive(Default)]
 pub struct Access {
     is_required: bool,
+    issuer: Option<Issuer>,
     /// When this process last noted that a key is used, by the key's id.
     noted: Mutex<HashMap<String, Timestamp>>,
 }
@@ -33,6 +34,16 @@ impl Access {
     /// Everybody has to say who they are, but for what is open to anyone.
     pub fn required() -> Self {
         Access { is_required: true, ..Access::default() }
+    }
+
+    /// Also by tokens of this issuer.
+    pub fn trusting(self, issuer: Issuer) -> Self {
+        Access { issuer: Some(issuer), ..self }
+    }
+
+    /// The issuer whose tokens are taken, if any.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        self.issuer.as_ref()
     }
 
     /// Whether anybody has to say who they are.
@@ -60,7 +71,7 @@ impl Access {
 /// is always the operator.
 ///
 /// # Errors
-/// `unauthenticated`, whatever is wrong with it; those of reading.
+/// `unauthenticated`, whatever is wrong with it; `issuer_unavailable` when a token cannot be checked now; those of reading.
 pub async fn authenticate(app: &App, bearer: &str) -> Result<Principal> {
     if !app.access.is_required() {
         return Ok(Principal::Operator);
@@ -68,7 +79,10 @@ pub async fn authenticate(app: &App, bearer: &str) -> Result<Principal> {
     if keys::is_key(bearer) {
         return by_key(app, bearer).await;
     }
-    Err(unauthenticated("What follows Bearer is no API key of this shop."))
+    match app.access.issuer() {
+        Some(issuer) => issuer.prove(bearer, app.clock.now()).await.map(Principal::Known),
+        None => Err(unauthenticated("What follows Bearer is no API key of this shop.")),
+    }
 }
 
 async fn by_key(app: &App, text: &str) -> Result<Principal> {

@@ -4,6 +4,7 @@
 //! out who makes it, refuses what is beyond the host's limits, bounds the time, turns a panic and every error into an RFC 9457
 //! problem, and logs what went wrong on our side.
 
+mod browsers;
 mod describe;
 mod extract;
 mod limits;
@@ -32,6 +33,7 @@ use crate::error::{Error, Kind, Result};
 use limits::{Admission, keep_slot};
 use watch::Watch;
 
+pub use browsers::Cors;
 pub use describe::{Describe, Documented, Operation, Routes};
 pub use extract::{Bare, IfMatch, KeyId, List, Listing, Params, PathValue, Post, Put, Segment, decode, time_in_query};
 pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};
@@ -62,6 +64,8 @@ pub struct Door {
     ids: Arc<RequestIds>,
     timeout: Duration,
     limits: Option<Arc<Limits>>,
+    cors: Cors,
+    is_local_only: bool,
     watch: Arc<Watch>,
 }
 
@@ -77,7 +81,16 @@ impl Door {
         let prefix = (app.ids.random() >> 32) as u32;
         let ids = Arc::new(RequestIds { prefix, count: AtomicU64::new(0) });
         let watch = Arc::new(Watch::new(app, []));
-        Door { router, app: app.clone(), ids, timeout: REQUEST_TIMEOUT, limits: None, watch }
+        Door {
+            router,
+            app: app.clone(),
+            ids,
+            timeout: REQUEST_TIMEOUT,
+            limits: None,
+            cors: Cors::default(),
+            is_local_only: false,
+            watch,
+        }
     }
 
     /// With these patterns of its routes, by which the metrics and the log of requests go.
@@ -88,6 +101,16 @@ impl Door {
     /// With another time limit than [`REQUEST_TIMEOUT`].
     pub fn timeout(self, timeout: Duration) -> Self {
         Door { timeout, ..self }
+    }
+
+    /// Open to pages of these origins.
+    pub fn shared_with(self, cors: Cors) -> Self {
+        Door { cors, ..self }
+    }
+
+    /// For this machine alone: what pages from elsewhere make its browsers send is refused.
+    pub fn local_only(self) -> Self {
+        Door { is_local_only: true, ..self }
     }
 
     /// With limits to what it takes on.
@@ -122,11 +145,19 @@ impl Door {
 
     async fn carry_out(&self, mut request: Request<HttpBody>, id: &str, id_header: HeaderValue) -> Response {
         let seen = request.headers_mut().remove(IF_NONE_MATCH).filter(|_| request.method().is_safe());
-        let known = self.authenticate(&mut request).await;
+        let origin = self.cors.allows(request.headers());
+        let known = match self.is_local_only.then(|| browsers::must_be_local(&request, &self.cors)) {
+            Some(Err(foreign)) => Err(foreign),
+            _ => self.authenticate(&mut request).await,
+        };
+        let is_of_somebody = known.as_ref().is_ok_and(|is_known| *is_known);
         let Admission { outcome, standing } =
             self.limits.as_ref().map_or_else(Admission::free, |limits| limits.admit(&request));
         let (slot, mut response) = match (outcome, known) {
-            (Ok(slot), Ok(())) => (slot, self.route(request).await),
+            (Ok(slot), Ok(_)) => match self.cors.preflight(&request) {
+                Some(response) => (slot, response),
+                None => (slot, self.route(request).await),
+            },
             (Err(refused), _) | (Ok(_), Err(refused)) => (None, refused.into_response()),
         };
         let error = match response.extensions_mut().remove::<Error>() {
@@ -143,6 +174,10 @@ impl Door {
             response = self.problem_response(&error, id, response.headers().get(ALLOW));
         }
         response.headers_mut().insert(REQUEST_ID, id_header);
+        browsers::harden(response.headers_mut(), is_of_somebody);
+        if let Some(origin) = origin {
+            browsers::share(response.headers_mut(), origin);
+        }
         if let Some(standing) = standing {
             standing.write(response.headers_mut());
         }
@@ -153,8 +188,8 @@ impl Door {
     }
 
     /// Finds out who makes a request, and tells all that comes after: the limits by whom to count it, the guards whom to let
-    /// pass. A credential that is no good counts against the address it came from.
-    async fn authenticate(&self, request: &mut Request<HttpBody>) -> Result<()> {
+    /// pass. A credential that is no good counts against the address it came from. Whether it is somebody in particular.
+    async fn authenticate(&self, request: &mut Request<HttpBody>) -> Result<bool> {
         let principal = match request.headers().get(AUTHORIZATION) {
             Some(value) if self.app.access.is_required() => access::authenticate(&self.app, bearer(value)?).await?,
             _ => self.app.access.nobody(),
@@ -163,8 +198,9 @@ impl Door {
             let credential = Some(Arc::clone(&known.id));
             request.extensions_mut().get_or_insert_default::<Caller>().credential = credential;
         }
+        let is_known = matches!(principal, Principal::Known(_));
         request.extensions_mut().insert(Arc::new(principal));
-        Ok(())
+        Ok(is_known)
     }
 
     /// Calls the router, with a limit to its time and an end to its panics.

@@ -1,7 +1,8 @@
 //! EventBridge's `PutEvents`, as much of its protocol (JSON 1.1) as its clients use: how others put events on our bus.
 //!
 //! `aws events put-events --entries file://… --endpoint-url http://127.0.0.1:8080` works against this server as it does
-//! against AWS. Whoever may reach the server may put events; the signature is not looked at. Answers and errors are those
+//! against AWS. Without access control whoever reaches the
+//! server may put events; with it, staff, by `Authorization: Bearer`. A signature is not looked at. Answers and errors are those
 //! of EventBridge, because its clients read them.
 //!
 //! What a payment card tells is taken out of an event before it is stored.
@@ -17,6 +18,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::RequestId;
+use crate::access::note_action;
 use crate::app::App;
 use crate::cards::without_cards;
 use crate::error::{Error, Kind, Result};
@@ -136,6 +138,7 @@ async fn answer(app: &App, body: Body) -> Result<Outcome, Refusal> {
         });
     }
     if !batch.is_empty() {
+        note_action(app, &mut batch).await.map_err(failed)?;
         app.store.commit(batch).await.map_err(unavailable)?;
     }
     let refused = |outcome: &&EntryOutcome| matches!(outcome, EntryOutcome::Refused { .. });
@@ -144,7 +147,10 @@ async fn answer(app: &App, body: Body) -> Result<Outcome, Refusal> {
 
 /// What the store says, in a status that makes clients try again.
 fn unavailable(error: CommitError) -> Refusal {
-    let error = Error::from(error);
+    failed(error.into())
+}
+
+fn failed(error: Error) -> Refusal {
     tracing::warn!(%error, "events could not be put on the bus");
     Refusal { status: error.kind().status(), kind: "InternalException", message: error.message().to_owned() }
 }

@@ -1,4 +1,8 @@
-//! Access: who may do what on every route there is, and what a credential is good for.
+//! Access: who may do what on every route there is, what a credential is good for, and what is written down of it.
 
+mod audit;
+mod browsers;
+mod issuer;
 mod keys;
 mod routes;
+mod tokens;

@@ -407,7 +407,9 @@ impl Drop for TestShop {
         let count = |table: &str| {
             file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0)).unwrap()
         };
-        assert_eq!(count("messages"), 0, "events were left undelivered");
+        // What the shop's own admin did, to set the scene, is told too.
+        let undelivered = count("(SELECT 1 FROM messages WHERE queue <> 'AuditQueue')");
+        assert_eq!(undelivered, 0, "events were left undelivered");
         let mut dead = file.prepare("SELECT seq FROM dead_letters").unwrap();
         let dead = dead.query_map([], |row| row.get::<_, i64>(0)).unwrap();
         let dead = dead.map(|place| place.unwrap().to_string().parse().unwrap());

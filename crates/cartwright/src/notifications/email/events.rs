@@ -33,7 +33,7 @@ struct Reader {
 /// was erased since, nothing is sent.
 ///
 /// # Errors
-/// Those of the [`Mailer`]; `email_not_configured` while there is none; those of the store.
+/// Those of the [`Mailer`](super::Mailer); `email_not_configured` while there is none; those of the store.
 pub async fn on_email_due(app: &App, due: EmailDue) -> Result<()> {
     let notification = ops::as_named_now(app, &due.notification).await?;
     let key = store::mail_key(notification.id);

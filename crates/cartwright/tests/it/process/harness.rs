@@ -45,6 +45,8 @@ pub(super) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
         "TRUSTED_PROXY",
         "ACCESS",
         "KEY",
+        "OIDC_ISSUER",
+        "OIDC_AUDIENCE",
     ] {
         command.env_remove(format!("CARTWRIGHT_{option}"));
     }
