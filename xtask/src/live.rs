@@ -135,13 +135,16 @@ impl Socket {
 
 /// Makes a queue and subscribes it to the topic of customers. Its URL.
 fn subscribe_queue(emulator: &Emulator, stack: &str) -> Outcome<String> {
-    let made = emulator.call("sqs", "AmazonSQS.CreateQueue", &json!({"QueueName": "of-customers"}))?;
-    let url = made["QueueUrl"].as_str().ok_or_else(|| format!("no queue was made: {made}"))?;
     let account = "us-east-1:000000000000";
-    let form = format!(
-        "Action=Subscribe&Version=2010-03-31&Protocol=sqs&TopicArn=arn:aws:sns:{account}:{stack}-customers\
-         &Endpoint=arn:aws:sqs:{account}:of-customers"
-    );
+    let (topic, queue) =
+        (format!("arn:aws:sns:{account}:{stack}-customers"), format!("arn:aws:sqs:{account}:of-customers"));
+    // A topic may put into a queue what the queue's owner lets it.
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage", "Resource": queue, "Condition": {"ArnEquals": {"aws:SourceArn": topic}}}]});
+    let request = json!({"QueueName": "of-customers", "Attributes": {"Policy": policy.to_string()}});
+    let made = emulator.call("sqs", "AmazonSQS.CreateQueue", &request)?;
+    let url = made["QueueUrl"].as_str().ok_or_else(|| format!("no queue was made: {made}"))?;
+    let form = format!("Action=Subscribe&Version=2010-03-31&Protocol=sqs&TopicArn={topic}&Endpoint={queue}");
     emulator.form("sns", &form)?;
     Ok(url.to_owned())
 }
