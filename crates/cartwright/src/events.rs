@@ -128,7 +128,7 @@ events! {
     /// Not every line can be reserved; nothing is.
     StockRejected(StockRejected) from "cartwright.catalog" => [OrderStatusQueue];
     /// A customer was erased; their data is to go wherever it is kept.
-    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue, NotificationQueue];
+    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue, NotificationQueue, AuditQueue];
     /// Stock of one or more products was reserved, released, shipped, received or counted.
     StockMoved(StockMoved) from "cartwright.catalog" => [StockLedgerQueue];
     /// Nothing of a product is available any more.
@@ -346,6 +346,7 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         }
         (Queue::EmailQueue, Event::EmailDue(due)) => notifications::on_email_due(app, due).await,
         (Queue::WebhookQueue, Event::DeliveryDue(due)) => notifications::on_delivery_due(app, due).await,
+        (Queue::AuditQueue, Event::CustomerErased(erased)) => access::on_customer_erased(app, erased).await,
         (Queue::AuditQueue, Event::ActionTaken(action)) => access::on_action_taken(app, message, action).await,
         (Queue::AuditQueue, Event::DeadLettersRedriven(taken) | Event::DeadLettersDiscarded(taken)) => {
             access::on_dead_letters_taken(app, message, taken).await

@@ -206,11 +206,11 @@ async fn serve(
     let (mail, email) = outside.mail.load()?;
     if !shop.data.join(FILE_NAME).is_file() {
         // A start that is refused makes no folder.
-        access.decide(false, listen)?;
+        access.decide(false, listen, limits.has_proxy())?;
     }
     let store = open_store(&shop)?;
     let cors = access.cors();
-    let (access, who_may) = access.decide(has_keys(&*store).await?, listen)?;
+    let (access, who_may) = access.decide(has_keys(&*store).await?, listen, limits.has_proxy())?;
     let outside = (mail, email, outside.webhook_allow_private);
     let app = application(&shop, &store, access, outside).await?;
     let hub = Hub::new(limits.of_streams(listen));

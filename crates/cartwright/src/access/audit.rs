@@ -2,7 +2,7 @@
 //!
 //! An action is an event in the commit of what it changes, so that neither is without the other. Who is in it are people who work for
 //! the shop. Of customers it has no more than user names: of what is kept about them it tells the names of the fields that
-//! changed, and never what is in them, so that erasing a customer leaves nothing to erase here.
+//! changed, and never what is in them. An entry is kept for 400 days, and the names in it go with it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -116,7 +116,7 @@ fn shown(key: &Key) -> Option<(String, Shown)> {
         Table::Basket if begins("BASKETS#") => Shown::Names,
         Table::Purchases if begins("PURCHASE#") => Shown::Names,
         Table::Operations if begins("ITEMS#") => Shown::Names,
-        Table::Notifications if begins("SUBSCRIPTION") => Shown::Names,
+        Table::Notifications if key.pk == "WEBHOOKS" && key.sk.starts_with("SUBSCRIPTION#") => Shown::Names,
         _ => return None,
     };
     let name = if key.pk == key.sk { key.pk.clone() } else { format!("{} {}", key.pk, key.sk) };
@@ -211,6 +211,16 @@ mod tests {
         let (before, after) = told_of(&write, Some(json!({"status": "CONFIRMED", "contact": "x"})));
         assert_eq!(before["CUSTOMER#ann #ORDER#7"], json!({"status": "CONFIRMED", "changed": ["status"]}));
         assert_eq!(after["CUSTOMER#ann #ORDER#7"], json!({"status": "PACKED", "changed": ["status"]}));
+    }
+
+    #[test]
+    fn of_a_webhook_it_is_told_what_changed_and_never_its_secret() {
+        let new = json!({"url": "https://elsewhere.example", "secrets": ["whsec_new"]});
+        let write = put(Table::Notifications, "WEBHOOKS", "SUBSCRIPTION#7", &new);
+        assert!(is_told(&write));
+        let (before, after) = told_of(&write, Some(json!({"url": "https://a.example", "secrets": ["whsec_old"]})));
+        assert_eq!(after, json!({"WEBHOOKS SUBSCRIPTION#7": {"changed": ["secrets", "url"]}}));
+        assert!(!before.to_string().contains("whsec"), "{before}");
     }
 
     #[test]

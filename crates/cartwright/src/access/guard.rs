@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Principal, Requires, Role};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::values::Username;
 
 /// What a part of a path is called that says whose it is.
@@ -84,7 +84,8 @@ async fn pass(route: Route, mut request: Request) -> Result<(Request, Arc<Princi
     };
     route.requires.check(&principal)?;
     if route.requires == Requires::Customer && principal.role() == Some(Role::Customer) {
-        let params = request.extract_parts::<RawPathParams>().await.map_err(Error::internal)?;
+        let params = request.extract_parts::<RawPathParams>().await;
+        let params = params.map_err(|_| Error::new(Kind::Invalid, "invalid_path", "The path is not UTF-8."))?;
         if let Some((_, owner)) = params.iter().find(|(name, _)| OWNERS.contains(name)) {
             // What is no name of a customer is nobody's, so not theirs either.
             let owner = Username::try_from(owner);

@@ -183,7 +183,8 @@ impl Issuer {
             Err(_) => self.asked_at.lock().await,
         };
         let pause = if self.keys().is_some() { PAUSE } else { PAUSE_WITHOUT_KEYS };
-        if asked_at.is_some_and(|at| now.duration_since(at) < pause) {
+        // A clock that was set back must not keep keys from being fetched.
+        if asked_at.is_some_and(|at| now.duration_since(at).abs() < pause) {
             return;
         }
         *asked_at = Some(now);

@@ -27,11 +27,12 @@ use crate::error::{Error, Kind, Result};
 use crate::values::Username;
 
 pub use audit::{ActionTaken, Actor, AuditEntry};
-pub use events::{on_action_taken, on_dead_letters_taken};
+pub use events::{on_action_taken, on_customer_erased, on_dead_letters_taken};
 pub(crate) use guard::{Allowed, Asked, Guarded, Route};
 pub use issuer::{Issuer, IssuerSettings, Published};
 pub use keys::{ApiKey, KeyName};
 pub use ops::{Access, authenticate};
+pub(crate) use tokens::MAX_TOKEN_BYTES;
 pub(crate) use trail::{actor, note_action};
 
 /// What a principal may do, from the least to the most.

@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::keys::{self, ApiKey, KeyName, SECRET_BYTES, Secret};
 use super::{Issuer, Principal, Role, store, unauthenticated};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::rest::{List, Listing};
-use crate::store::{Batch, Change, Cursor, Doc, Expect, Once, Store, Table, list_merged, transact};
+use crate::store::{Batch, Change, Cursor, Doc, Expect, MAX_PAGE, Once, Store, Table, list_merged, transact};
 use crate::values::Username;
 
 /// How exactly it is known when a key was last used: a process notes it once in this time, so that a read costs no write.
@@ -233,6 +233,31 @@ pub async fn revoke_key(app: &App, id: &str) -> Result<()> {
     .await?;
     tracing::info!(id, "an API key was revoked");
     Ok(())
+}
+
+/// Revokes the keys that name a customer and were made until `at`.
+///
+/// # Errors
+/// Those of the store; what was revoked until then is.
+pub(super) async fn discard_keys(app: &App, username: &Username, at: Timestamp) -> Result<()> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = list_merged(&*app.store, &store::keys(), after.as_deref(), MAX_PAGE).await?;
+        for doc in &page.docs {
+            let key: Arc<ApiKey> = doc.parse()?;
+            let is_theirs = key.username.as_ref().is_some_and(|name| name.key() == username.key());
+            if is_theirs && key.created_at <= at {
+                match revoke_key(app, &key.id).await {
+                    Err(error) if error.kind() != Kind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// What is answered about a key that is not there.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 /// How far the clocks of issuer and shop may be apart.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 /// Longest token. What an issuer puts into one is a few kilobytes at most, and it travels with each request.
-const MAX_TOKEN_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Why a token is refused. It is told to whoever sent it, so it says nothing that they could not find out themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -163,6 +163,7 @@ struct Header {
     kid: Option<String>,
     /// Extensions that must be understood. We understand none.
     crit: Option<Value>,
+    typ: Option<String>,
 }
 
 impl<'a> Token<'a> {
@@ -174,7 +175,8 @@ impl<'a> Token<'a> {
         }
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::NoToken);
         let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Refusal::NoToken)?;
-        if header.crit.is_some() {
+        // A token that ends a session (OpenID Connect Back-Channel Logout) proves nothing else.
+        if header.crit.is_some() || header.typ.is_some_and(|typ| typ.eq_ignore_ascii_case("logout+jwt")) {
             return Err(Refusal::NoToken);
         }
         Ok(Token {

@@ -115,7 +115,7 @@ impl Following {
                 let numbers = notifications::numbers_of(app, inbox).await?;
                 read_up_to = numbers.read_up_to;
                 // What was seen of an inbox that has begun again does not count.
-                after.map_or(numbers.last, |after| after.min(numbers.last))
+                after.map_or(numbers.last, |after| if after > numbers.last { 0 } else { after })
             }
             Source::Queue(_) => 0,
             Source::Purchases => listening.as_ref().map_or(0, Listening::newest),
@@ -148,10 +148,16 @@ impl Following {
         }
         match &self.source {
             Source::Entries { inbox, .. } => {
+                // Asked before the read: what comes during it is read the next time.
+                let newest = self.listening.as_ref().map_or(0, Listening::newest);
                 let entries = notifications::list_entries_after(app, inbox, self.position, MAX_AT_ONCE).await?;
                 self.is_behind = entries.len() == MAX_AT_ONCE;
                 let reached = entries.last().map(|last| last.sequence);
                 self.position = reached.unwrap_or(self.position);
+                if !self.is_behind {
+                    // What it was told of and is not there is gone, with a customer who was erased.
+                    self.position = self.position.max(newest);
+                }
                 let of_topic = entries.into_iter().filter(|entry| self.source.has(entry));
                 let told = of_topic.map(|entry| Told::Entry(Box::new(InboxItem::of(entry, self.read_up_to))));
                 Ok(Next { told: told.collect(), reached })

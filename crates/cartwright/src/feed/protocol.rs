@@ -7,11 +7,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_TOPIC_BYTES, Told, Topic};
-use crate::access::Role;
+use crate::access::{MAX_TOKEN_BYTES, Role};
 use crate::error::Error;
 
 /// Longest message of a client: the longest token, and a little more.
-pub const MAX_MESSAGE_BYTES: usize = 4096;
+pub const MAX_MESSAGE_BYTES: usize = MAX_TOKEN_BYTES + 256;
 /// Topics that one socket may listen to at the same time.
 pub const MAX_TOPICS: usize = 20;
 

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
-use crate::rest::bearer;
+use crate::rest::{OfAllowedOrigin, bearer};
 
 /// In the extensions of a request whose connection can become a WebSocket; the host puts it there.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ impl FromRequestParts<App> for Handshake {
             && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
         let key = headers.get(SEC_WEBSOCKET_KEY).filter(|_| is_websocket);
         let (Some(key), Some(Upgradable)) = (key, parts.extensions.get()) else { return Err(not_a_websocket()) };
-        if !is_same_origin(headers) {
+        if parts.extensions.get::<OfAllowedOrigin>().is_none() && !is_same_origin(headers) {
             let message = "A page of another origin may not open a WebSocket here.";
             return Err(Error::new(Kind::Forbidden, "foreign_origin", message));
         }

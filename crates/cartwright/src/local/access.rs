@@ -68,11 +68,12 @@ impl AccessOptions {
         Cors::new(self.cors_origin.iter().cloned())
     }
 
-    /// Access control of a server on `listen`, for a shop that has API keys or none, and what is said of it at the start.
+    /// Access control of a server on `listen`, behind a proxy or not, for a shop that has API keys or none; and what is said of it at
+    /// the start.
     ///
     /// # Errors
     /// A sentence for the terminal: others would find the shop open at this address.
-    pub fn decide(&self, has_keys: bool, listen: SocketAddr) -> Result<(Access, String), String> {
+    pub fn decide(&self, has_keys: bool, listen: SocketAddr, has_proxy: bool) -> Result<(Access, String), String> {
         let is_required = match self.access {
             Some(mode) => mode == Mode::Required,
             None => has_keys || self.oidc_issuer.is_some(),
@@ -90,13 +91,20 @@ impl AccessOptions {
             };
             return Ok((Access::required(), by.to_owned()));
         }
+        if has_proxy && self.access != Some(Mode::Open) {
+            let message = "refusing to serve behind a proxy: no access control is configured, so whoever reaches the proxy could change \
+                           everything. Make an API key first, with `cartwright keys create --data FOLDER --name me --role admin`, or \
+                           say --access open if that is what you want";
+            return Err(message.to_owned());
+        }
         if listen.ip().is_loopback() {
             let why = if self.access == Some(Mode::Open) {
                 "--access open was given"
             } else {
                 "no access control is configured"
             };
-            return Ok((Access::open(), format!("open to this machine only: {why}")));
+            let whom = if has_proxy { "whoever reaches the proxy" } else { "this machine only" };
+            return Ok((Access::open(), format!("open to {whom}: {why}")));
         }
         Err(format!(
             "refusing to listen on {listen}: no access control is configured, so whoever reaches that address could change \

@@ -384,11 +384,12 @@ fn claim(app: &App, parts: &Parts, body: &[u8]) -> Result<Once> {
     for part in [method.as_str().as_bytes(), uri.path().as_bytes(), uri.query().unwrap_or_default().as_bytes(), body] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
-    // Another's request is another one, even to the letter.
-    if let Some(Principal::Known(known)) = extensions.get::<Allowed>().map(|allowed| &*allowed.principal) {
-        hasher.update(known.id.as_bytes());
-    }
-    Once::claim(&app.in_flight, key.to_owned(), hasher.finalize().to_hex()[..32].to_owned())
+    // Everybody has keys of their own. No key that is sent has a tab.
+    let key = match extensions.get::<Allowed>().map(|allowed| &*allowed.principal) {
+        Some(Principal::Known(known)) => format!("{}\t{key}", &blake3::hash(known.id.as_bytes()).to_hex()[..32]),
+        _ => key.to_owned(),
+    };
+    Once::claim(&app.in_flight, key, hasher.finalize().to_hex()[..32].to_owned())
 }
 
 /// `body` with all but the last four digits of anything that could be a card number struck out. A digest of the number

@@ -25,6 +25,7 @@ use http::header::{
     ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Request, StatusCode, Uri};
+use tokio::time::timeout;
 use tower::Service;
 
 use crate::access::{self, Principal};
@@ -55,6 +56,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The id of a request, in its extensions.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub Arc<str>);
+
+/// In the extensions of a request that comes from a page of an origin to which the API is open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfAllowedOrigin;
 
 /// A router behind the door.
 #[derive(Clone)]
@@ -146,13 +151,21 @@ impl Door {
     async fn carry_out(&self, mut request: Request<HttpBody>, id: &str, id_header: HeaderValue) -> Response {
         let seen = request.headers_mut().remove(IF_NONE_MATCH).filter(|_| request.method().is_safe());
         let origin = self.cors.allows(request.headers());
+        let place = self.limits.as_ref().map(|limits| limits.enter()).transpose();
         let known = match self.is_local_only.then(|| browsers::must_be_local(&request, &self.cors)) {
             Some(Err(foreign)) => Err(foreign),
-            _ => self.authenticate(&mut request).await,
+            _ if place.is_err() => Ok(false),
+            _ => timeout(self.timeout, self.authenticate(&mut request)).await.unwrap_or_else(|_| Err(timed_out())),
         };
         let is_of_somebody = known.as_ref().is_ok_and(|is_known| *is_known);
-        let Admission { outcome, standing } =
-            self.limits.as_ref().map_or_else(Admission::free, |limits| limits.admit(&request));
+        if origin.is_some() {
+            request.extensions_mut().insert(OfAllowedOrigin);
+        }
+        let Admission { outcome, standing } = match (place, &self.limits) {
+            (Err(overloaded), _) => Admission::refused(overloaded),
+            (Ok(Some(place)), Some(limits)) => limits.admit(&request, place),
+            (Ok(_), _) => Admission::free(),
+        };
         let (slot, mut response) = match (outcome, known) {
             (Ok(slot), Ok(_)) => match self.cors.preflight(&request) {
                 Some(response) => (slot, response),
@@ -207,13 +220,11 @@ impl Door {
     async fn route(&self, request: Request<HttpBody>) -> Response {
         let mut router = self.router.clone();
         let answer = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
-        match tokio::time::timeout(self.timeout, answer).await {
+        match timeout(self.timeout, answer).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(panic)) => Error::internal(format!("a handler panicked: {}", panic_text(&*panic))).into_response(),
-            Err(_) => {
-                Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.").into_response()
-            }
+            Err(_) => timed_out().into_response(),
         }
     }
 
@@ -251,6 +262,10 @@ impl Door {
         let header = HeaderValue::from_str(&text).expect("hexadecimal digits and a dash are a header value");
         (Arc::from(text), header)
     }
+}
+
+fn timed_out() -> Error {
+    Error::new(Kind::Unavailable, "timeout", "The request took too long and was given up.")
 }
 
 /// What follows `Bearer` in an `Authorization`.

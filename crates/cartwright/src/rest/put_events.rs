@@ -57,6 +57,10 @@ struct Entry {
     resources: Option<Vec<String>>,
 }
 
+/// What the shop says of itself, nobody else can say: least of all who did what, or that a customer was erased. A checkout is
+/// what others may tell of.
+const OWN_SOURCES: &str = "cartwright.";
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Outcome {
@@ -196,6 +200,9 @@ fn accept(app: &App, entry: Entry) -> Result<Result<Envelope, (&'static str, Str
     let given = |text: Option<String>, name: &str| text.filter(|text| !text.is_empty()).ok_or_else(|| missing(name));
     let event = (|| {
         let source = given(entry.source, "Source")?;
+        if source.starts_with(OWN_SOURCES) {
+            return Err(("NotAuthorizedForSourceException", format!("Not authorized for the source {source}.")));
+        }
         let detail_type = given(entry.detail_type, "DetailType")?;
         let detail = given(entry.detail, "Detail")?;
         let is_object = serde_json::from_str(&detail).is_ok_and(|detail: Value| detail.is_object());

@@ -4,5 +4,6 @@ mod audit;
 mod browsers;
 mod issuer;
 mod keys;
+mod others;
 mod routes;
 mod tokens;

@@ -84,3 +84,22 @@ async fn a_reader_who_falls_behind_the_purchases_is_cut_off_and_others_are_not()
     }
     assert!(timeout(LATE, slow.frame()).await.expect("it ends").is_none());
 }
+
+#[tokio::test]
+async fn a_stream_of_an_inbox_that_was_erased_rests_and_ends_with_the_server() {
+    let shop = TestShop::new().await;
+    let ann = json!({"username": "ann", "email": "ann@example.com", "name": "Ann"});
+    shop.post("/v1/customers", ann).await.expect(201);
+    let phone = shop.product("phone", 100, 5).await;
+    let (_, mut first) = shop.open_as("", "/v1/feed?topic=customer:ann").await;
+    assert!(first.frame().await.is_some(), "it begins");
+    shop.order("ann", &phone, 1).await;
+    shop.delete("/v1/customers/ann").await.expect(204);
+    shop.deliver().await;
+    let (_, mut second) = shop.open_as("", "/v1/feed?topic=customer:ann&after=0").await;
+    assert!(second.frame().await.is_some(), "it begins");
+    assert!(timeout(Duration::from_millis(200), second.frame()).await.is_err(), "there is nothing to tell");
+    shop.hub.close();
+    let farewell = timeout(LATE, second.frame()).await.expect("it ends").unwrap().unwrap().into_data().unwrap();
+    assert!(farewell.starts_with(b"retry: "), "{farewell:?}");
+}

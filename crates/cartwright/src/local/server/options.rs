@@ -84,6 +84,11 @@ fn proxy(text: &str) -> Result<IpNet, String> {
 }
 
 impl LimitOptions {
+    /// Whether others reach the server through a proxy.
+    pub fn has_proxy(&self) -> bool {
+        !self.trusted_proxy.is_empty()
+    }
+
     fn clients_are_known(&self, listen: SocketAddr) -> bool {
         !listen.ip().is_loopback() || !self.trusted_proxy.is_empty()
     }

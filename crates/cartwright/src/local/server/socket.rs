@@ -33,6 +33,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Messages a client may send within [`RATE_PERIOD`], pings and pongs among them.
 const MAX_MESSAGES: u32 = 100;
 const RATE_PERIOD: Duration = Duration::from_secs(10);
+/// Credentials that are no good which a client may try on one socket.
+const MAX_REFUSED: u32 = 3;
 /// What is read ahead; each socket has so much.
 const READ_BUFFER_BYTES: usize = 4096;
 /// What is written ahead before the client has taken it.
@@ -81,6 +83,7 @@ where
         pinged_at: now,
         period_began_at: now,
         messages: 0,
+        refused: 0,
     };
     let end = socket.run(phase).await;
     socket.finish(end).await;
@@ -111,6 +114,7 @@ struct Socket<S> {
     pinged_at: Instant,
     period_began_at: Instant,
     messages: u32,
+    refused: u32,
 }
 
 /// A topic that a socket listens to.
@@ -226,7 +230,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     async fn authenticate(&mut self, token: String) -> Result<(), End> {
         let principal = match access::authenticate(&self.app, &token).await {
             Ok(principal) => principal,
-            Err(error) => return self.say(Message::error(&error, None).to_json()).await,
+            Err(error) => {
+                self.say(Message::error(&error, None).to_json()).await?;
+                self.refused += 1;
+                return if self.refused < MAX_REFUSED {
+                    Ok(())
+                } else {
+                    Err(End::Told(CloseCode::Policy, "no credential was good"))
+                };
+            }
         };
         if self.is_known() && !ops::is_same(self.app.principal(), &principal) {
             let detail = "This socket is somebody else's; open another.";
@@ -301,7 +313,7 @@ async fn follow(app: &App, topic: &Topic, after: Option<u64>, bell: &Bell) -> Re
 
 fn end_of(error: &tungstenite::Error) -> End {
     match error {
-        tungstenite::Error::Capacity(_) => End::Told(CloseCode::Size, "messages have at most 4096 bytes"),
+        tungstenite::Error::Capacity(_) => End::Told(CloseCode::Size, "the message is too large"),
         tungstenite::Error::Protocol(_) => End::Told(CloseCode::Protocol, "this is not WebSocket"),
         tungstenite::Error::Utf8(_) => End::Told(CloseCode::Invalid, "text is UTF-8"),
         _ => End::Lost,

@@ -102,19 +102,18 @@ async fn keys_orders_events_and_dead_letters_are_told() {
         (&json!("CONFIRMED"), &json!("PACKED"))
     );
 
-    let entry = json!({"EventBusName": "SwnEventBus", "Source": "cartwright.ordering", "DetailType": "OrderPlaced", "Detail": "{}"});
+    let entry = json!({"EventBusName": "SwnEventBus", "Source": "com.swn.basket.checkoutbasket", "DetailType": "CheckoutBasket", "Detail": "{}"});
     let headers = [("x-amz-target", "AWSEvents.PutEvents")];
     shop.send(http::Method::POST, "/", &headers, json!({"Entries": [entry]}).to_string()).await.expect(200);
     shop.deliver_with_retries().await;
-    assert_eq!(trail(&shop).await.remove(0)["after"]["events"], json!(["OrderPlaced"]));
-    let dead = shop.dead_letters(Queue::StockQueue).await;
-    shop.dead_letters(Queue::NotificationQueue).await;
+    assert_eq!(trail(&shop).await.remove(0)["after"]["events"], json!(["CheckoutBasket"]));
+    let dead = shop.dead_letters(Queue::OrderQueue).await;
     let body = json!({"ids": [dead[0].id.to_string()], "reason": "a test"});
-    shop.post("/v1/queues/StockQueue/dead-letters/discard", body).await.expect(200);
+    shop.post("/v1/queues/OrderQueue/dead-letters/discard", body).await.expect(200);
     let newest = trail(&shop).await.remove(0);
     assert_eq!(newest["action"], "POST /v1/queues/{name}/dead-letters/discard");
-    assert_eq!(newest["after"]["StockQueue"]["reason"], "a test");
-    assert_eq!(newest["after"]["StockQueue"]["ids"], json!([dead[0].id.to_string()]));
+    assert_eq!(newest["after"]["OrderQueue"]["reason"], "a test");
+    assert_eq!(newest["after"]["OrderQueue"]["ids"], json!([dead[0].id.to_string()]));
 }
 
 #[tokio::test]
