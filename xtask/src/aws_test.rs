@@ -159,9 +159,11 @@ impl Home<'_> {
         step("deploy", || self.deploy(STACK, &template, &plain))?;
         step("nobody gets in without a key", || self.is_closed())?;
         step("make an API key", || self.make_key())?;
+        step("a WebSocket and a subscribed queue hear of an order's whole life", || {
+            live::prove(self.emulator, STACK, &self.key.borrow())
+        })?;
         // It takes its time to die, so it begins early.
         let dying = self.put_what_fails_each_time()?;
-        step("a WebSocket and a subscribed queue hear of an order's whole life", || live::prove(self.emulator, STACK))?;
         step("the acceptance suite", || self.accept("", PATIENCE, None))?;
         step("a batch: only what failed is handed out again", || self.batch())?;
         step("a message that fails each time is a dead letter after six receives", || self.is_dead(&dying))?;

@@ -24,16 +24,20 @@ const LIFE: [(&str, Option<&str>); 5] = [
     ("OrderDelivered", Some("DELIVERED")),
 ];
 
-/// Proves that both hear of every step, and that a client that comes again goes on where it was.
-pub(crate) fn prove(emulator: &Emulator, stack: &str) -> Outcome {
+/// Proves that both hear of every step, and that a client that comes again goes on where it was. `key` is that of an admin.
+pub(crate) fn prove(emulator: &Emulator, stack: &str, key: &str) -> Outcome {
     let queue = subscribe_queue(emulator, stack)?;
-    let shop = Shop { url: emulator.api_url(stack, "dev")? };
+    let shop = Shop { url: emulator.api_url(stack, "dev")?, key };
     let url = emulator.socket_url(&format!("{stack}-sockets"), "dev")?;
     let user = "live-feed";
     let mut socket = Socket::open(&url)?;
     socket.ask(&json!({"action": "dance"}), "error")?;
     socket.ask(&json!({"action": "ping"}), "pong")?;
-    socket.ask(&json!({"action": "subscribe", "topic": format!("customer:{user}")}), "subscribed")?;
+    let topic = json!({"action": "subscribe", "topic": format!("customer:{user}")});
+    socket.ask(&topic, "error").map_err(|why| format!("who has not said who they are: {why}"))?;
+    let authenticate = json!({"action": "authenticate", "token": key});
+    socket.ask(&authenticate, "authenticated")?;
+    socket.ask(&topic, "subscribed")?;
     let order = shop.order(user)?;
     let mut last = 0;
     for (at, (event, by_hand)) in LIFE.into_iter().enumerate() {
@@ -44,6 +48,7 @@ pub(crate) fn prove(emulator: &Emulator, stack: &str) -> Outcome {
             // It goes away while something happens, and comes again after what it has seen.
             socket.close();
             socket = Socket::open(&url)?;
+            socket.ask(&authenticate, "authenticated")?;
             let topic = json!({"action": "subscribe", "topic": format!("order:{order}"), "after": last});
             socket.ask(&topic, "subscribed")?;
         }
@@ -61,14 +66,17 @@ pub(crate) fn prove(emulator: &Emulator, stack: &str) -> Outcome {
 }
 
 /// A client of the deployed shop.
-struct Shop {
+struct Shop<'a> {
     url: String,
+    key: &'a str,
 }
 
-impl Shop {
+impl Shop<'_> {
     fn post(&self, path: &str, body: &Value) -> Outcome<Value> {
         let failed = |why: &dyn std::fmt::Display| format!("POST {path}: {why}");
-        let request = ureq::post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        let request = ureq::post(format!("{}{path}", self.url))
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", self.key));
         let mut answer = request.send(body.to_string()).map_err(|error| failed(&error))?;
         let text = answer.body_mut().read_to_string().map_err(|error| failed(&error))?;
         serde_json::from_str(&text).map_err(|error| failed(&format!("{error}: {text}")))
