@@ -67,6 +67,8 @@ fn depleted(probe: &Probe, product: &str) -> Outcome {
 fn watchers(probe: &Probe) -> Outcome {
     let (user, product) = (probe.name("waits"), probe.product(1_000, 1)?);
     probe.order(&probe.name("buyer"), &product, 1)?;
+    // It comes back only when it was known to be gone.
+    depleted(probe, &product)?;
     let path = format!("/v1/products/{product}/watchers/{user}");
     probe.get(&path)?.problem(404, "watch_not_found")?;
     let watch = probe.put(&path, &json!({}))?;
@@ -76,8 +78,6 @@ fn watchers(probe: &Probe) -> Outcome {
     probe.listed(&format!("/v1/products/{product}/watchers?limit=100"), "items", |watcher| {
         watcher["username"] == user.as_str()
     })?;
-    // It came back only when it was known to be gone.
-    depleted(probe, &product)?;
     probe.put(&format!("/v1/products/{product}/stock"), &json!({"onHand": 5}))?.expect(200)?;
     let told = probe.wait("the watcher is told", || {
         let page = probe.get(&format!("/v1/customers/{user}/inbox"))?.expect(200)?;
