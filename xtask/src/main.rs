@@ -32,7 +32,7 @@ Tasks:
   doc           The documentation builds without a warning
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
-                against a new one, twice, and against one with access control
+                against a new one, twice, and against one with access control; their log is then searched for what was sent of people
   channels      Webhooks and e-mail of a server of this build arrive at receivers that others have written (installs those into
                 target/tools once)
   bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
@@ -127,27 +127,36 @@ fn deny() -> Outcome {
 }
 
 /// Starts a server of this build on a free port, with an empty folder, and asks it everything twice: the second time it
-/// holds data already. Then it gets an API key, and everything is asked again by an admin.
+/// holds data already. Then it gets an API key, and everything is asked again by an admin. It logs all it can, and what was sent
+/// of people must not be in its log.
 fn accept_new() -> Outcome {
     run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
-    let folder = root().join("target/accept-data");
+    let (folder, log) = (root().join("target/accept-data"), root().join("target/accept.log"));
+    let sent = [0, 1, 2].map(|time| root().join(format!("target/accept-sent-{time}.txt")));
     let _ = std::fs::remove_dir_all(&folder);
-    with_server(&folder, |url| accept(std::slice::from_ref(&url)).and_then(|()| accept(&[url])))?;
+    let _ = std::fs::remove_file(&log);
+    with_server(&folder, &log, |url| {
+        accept_and_note(&url, &sent[0], &[]).and_then(|()| accept_and_note(&url, &sent[1], &[]))
+    })?;
     let mut keys = Command::new(root().join("target/debug/cartwright"));
     keys.args(["keys", "create", "--name", "acceptance", "--role", "admin", "--data"]).arg(&folder);
     let made = keys.output().map_err(|error| format!("cannot make a key: {error}"))?;
     let said = String::from_utf8_lossy(&made.stdout).into_owned();
     let key =
         said.lines().next().filter(|line| line.starts_with("cw_")).ok_or_else(|| format!("no key was made: {said}"))?;
-    with_server(&folder, |url| accept(&[url, "--key".to_owned(), key.to_owned()]))
+    with_server(&folder, &log, |url| accept_and_note(&url, &sent[2], &["--key", key]))?;
+    sent.iter().try_for_each(|sent| nothing_is_in_the_log(&log, sent))
 }
 
-/// Does something with the URL of a server over `folder`, which is stopped afterwards.
-fn with_server(folder: &Path, work: impl FnOnce(String) -> Outcome) -> Outcome {
+/// Does something with the URL of a server over `folder`, which is stopped afterwards. What it logs is added to `log`.
+fn with_server(folder: &Path, log: &Path, work: impl FnOnce(String) -> Outcome) -> Outcome {
+    let stderr = std::fs::File::options().create(true).append(true).open(log);
+    let stderr = stderr.map_err(|error| format!("cannot write {}: {error}", log.display()))?;
     let mut server = Command::new(root().join("target/debug/cartwright"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--log", "cartwright=trace", "--log-format", "json", "--data"])
         .arg(folder)
         .stdout(Stdio::piped())
+        .stderr(stderr)
         .spawn()
         .map_err(|error| format!("cannot start the server: {error}"))?;
     let lines = BufReader::new(server.stdout.take().ok_or("the server has no output")?).lines();
@@ -160,6 +169,31 @@ fn with_server(folder: &Path, work: impl FnOnce(String) -> Outcome) -> Outcome {
     };
     let stopped = server.kill().and_then(|()| server.wait());
     outcome.and(stopped.map(drop).map_err(|error| format!("cannot stop the server: {error}")))
+}
+
+fn accept_and_note(url: &str, sent: &Path, more: &[&str]) -> Outcome {
+    let sent = sent.display().to_string();
+    let arguments: Vec<String> =
+        [url, "--sent", &sent].iter().chain(more).map(|argument| (*argument).to_owned()).collect();
+    accept(&arguments)
+}
+
+/// Looks for everything that `sent` lists in the log, which must have lines enough that it could be there.
+fn nothing_is_in_the_log(log: &Path, sent: &Path) -> Outcome {
+    let read =
+        |file: &Path| std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()));
+    let (text, sent) = (read(log)?, read(sent)?);
+    let (lines, values) = (text.lines().count(), sent.lines().count());
+    if lines < 500 || values < 100 {
+        return Err(format!("{lines} lines of log and {values} texts that were sent: too few to tell anything"));
+    }
+    for value in sent.lines() {
+        if let Some(line) = text.lines().find(|line| line.contains(value)) {
+            return Err(format!("the log tells {value:?}, which was sent of a person: {line}"));
+        }
+    }
+    println!("{lines} lines of log tell none of {values} texts that were sent of people");
+    Ok(())
 }
 
 fn accept(arguments: &[String]) -> Outcome {

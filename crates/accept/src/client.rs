@@ -1,6 +1,7 @@
 //! HTTP as any caller speaks it: `http://` and `https://`, connections kept alive, every status an answer.
 
 use std::io::{BufRead, BufReader};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -9,6 +10,8 @@ use aws_sigv4::sign::v4;
 use serde_json::Value;
 use ureq::http::{HeaderMap, Request, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
+
+use crate::sent::Sent;
 
 /// Longest wait for an answer: a server gives a request up after 30 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -25,6 +28,8 @@ pub(crate) struct Client {
     base: String,
     api_key: Option<String>,
     credential: Option<String>,
+    /// What was sent of people, by whomever.
+    pub(crate) sent: Arc<Sent>,
 }
 
 /// An answer.
@@ -75,14 +80,18 @@ impl Client {
             .max_idle_connections(MAX_IDLE_CONNECTIONS)
             .max_idle_connections_per_host(MAX_IDLE_CONNECTIONS)
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
-        Client { agent: config.build().new_agent(), base: base.to_owned(), api_key, credential }
+        let sent = Arc::<Sent>::default();
+        sent.note_secret(credential.as_deref());
+        Client { agent: config.build().new_agent(), base: base.to_owned(), api_key, credential, sent }
     }
 
     /// The same client in the hands of whoever has this credential, or of somebody who has none.
     pub(crate) fn of(&self, credential: Option<&str>) -> Client {
-        let Client { agent, base, api_key, .. } = self;
+        let Client { agent, base, api_key, sent, .. } = self;
+        sent.note_secret(credential);
         let credential = credential.map(str::to_owned);
-        Client { agent: agent.clone(), base: base.clone(), api_key: api_key.clone(), credential }
+        let (agent, base, api_key, sent) = (agent.clone(), base.clone(), api_key.clone(), Arc::clone(sent));
+        Client { agent, base, api_key, credential, sent }
     }
 
     /// Whether it has a credential.
@@ -101,6 +110,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Result<Answer, String> {
+        self.sent.note(path, headers, body);
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers.iter().copied().chain(self.api_key.as_deref().map(|key| ("x-api-key", key))) {
             request = request.header(name, value);

@@ -13,9 +13,11 @@ mod client;
 mod everywhere;
 mod probe;
 mod races;
+mod sent;
 mod v1;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -68,6 +70,9 @@ struct Options {
     /// Longest wait for what happens behind a queue.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     patience: u64,
+    /// Write what was sent of people into this file, one value a line: to look for it where it must not be.
+    #[arg(long, value_name = "FILE")]
+    sent: Option<PathBuf>,
 }
 
 /// What became of a check.
@@ -94,6 +99,12 @@ fn main() -> ExitCode {
     }
     let started = Instant::now();
     let failed = run(&checks, &options, &client);
+    if let Some(file) = &options.sent
+        && let Err(error) = client.sent.write(file)
+    {
+        eprintln!("accept: cannot write {}: {error}", file.display());
+        return ExitCode::FAILURE;
+    }
     println!("{}: {:.1} s", options.base_url, started.elapsed().as_secs_f32());
     println!("{} passed, {failed} failed", checks.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use cartwright::error::{Error, Kind};
 use cartwright::rest::{Door, is_request_id};
+use cartwright::trace::{Context, TRACEPARENT};
 use flate2::read::GzDecoder;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
@@ -81,13 +82,21 @@ impl Gateway {
         Gateway { door, cors_origin }
     }
 
-    /// Answers a request, within the time the function has left.
+    /// Answers a request, within the time the function has left, as a step of this trace if there is one.
     ///
     /// # Errors
     /// In words, when this is no request that API Gateway hands over.
-    pub async fn answer(&self, request: GatewayRequest, time_left: Duration) -> Result<GatewayResponse, String> {
+    pub async fn answer(
+        &self,
+        request: GatewayRequest,
+        time_left: Duration,
+        trace: Option<Context>,
+    ) -> Result<GatewayResponse, String> {
         let time_limit = REQUEST_TIMEOUT.min(time_left.saturating_sub(TIME_TO_ANSWER));
-        let request = request.into_http()?;
+        let mut request = request.into_http()?;
+        if let Some(place) = trace.and_then(|place| HeaderValue::try_from(place.to_string()).ok()) {
+            request.headers_mut().insert(TRACEPARENT, place);
+        }
         if let Some(id) = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()) {
             Span::current().record("correlationId", id);
         }

@@ -5,10 +5,12 @@
 
 pub mod settings;
 
+pub mod alarms;
 pub mod clients;
 pub mod emf;
 pub mod logs;
 pub mod open;
+pub mod xray;
 
 pub mod dynamodb;
 

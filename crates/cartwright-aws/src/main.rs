@@ -7,6 +7,7 @@ use std::time::Duration;
 use cartwright::app::{App, Clock};
 use cartwright::store::Key;
 use cartwright::system::{SystemClock, SystemIds};
+use cartwright::trace::{Context as TraceContext, Sampling, Tracer};
 use cartwright::{api, catalog};
 use cartwright_aws::emf::Emf;
 use cartwright_aws::gateway::{Gateway, GatewayRequest};
@@ -16,6 +17,7 @@ use cartwright_aws::settings::{Role, Service, Settings};
 use cartwright_aws::sqs::{Queues, SqsEvent};
 use cartwright_aws::websocket::{SocketEvent, Sockets, WebSocket};
 use cartwright_aws::worker::Worker;
+use cartwright_aws::xray::{self, XRay};
 use cartwright_aws::{clients, dead_letters, logs};
 use futures_util::FutureExt;
 use lambda_runtime::{Context, LambdaEvent, Runtime, service_fn};
@@ -58,26 +60,29 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
         Role::Api { service, cors_origin } => {
             let app = open(&settings, &config)?;
             let emf = emf(&app);
+            record(&app, &settings);
             warm_up(&app, service).await?;
             let gateway = Gateway::new(api::door(&app), cors_origin);
-            serve(emf, async |request: GatewayRequest, time_left| gateway.answer(request, time_left).await).await
+            serve(emf, async |request: GatewayRequest, call| gateway.answer(request, call.time_left, call.trace).await)
+                .await
         }
         Role::Worker { queue, .. } => {
             let app = open(&settings, &config)?;
             let emf = emf(&app);
+            record(&app, &settings);
             let worker = Worker::new(app, queue, sqs());
-            serve(emf, async |batch: SqsEvent, time_left| Ok(worker.process(batch, time_left).await)).await
+            serve(emf, async |batch: SqsEvent, call| Ok(worker.process(batch, call.time_left).await)).await
         }
         Role::Relay { bus } => {
             let queues = Queues::new(sqs(), settings.prefix.clone());
             let relay = Relay::new(bus, aws_sdk_eventbridge::Client::new(&config), queues, Box::new(SystemIds));
-            serve(None, async |batch: StreamBatch, time_left| Ok(relay.send(batch, time_left).await)).await
+            serve(None, async |batch: StreamBatch, call| Ok(relay.send(batch, call.time_left).await)).await
         }
         Role::WebSocket => {
             let app = open(&settings, &config)?;
             let emf = emf(&app);
             let socket = WebSocket::new(app, Sockets::new(&config, settings.websocket_endpoint.as_deref()));
-            serve(emf, async |event: SocketEvent, time_left| socket.answer(event, time_left).await).await
+            serve(emf, async |event: SocketEvent, call| socket.answer(event, call.time_left).await).await
         }
         Role::DeadLetters => {
             let app = open(&settings, &config)?;
@@ -99,8 +104,28 @@ async fn warm_up(app: &App, service: Service) -> Result<(), AnyError> {
     Ok(())
 }
 
+/// What is known of an invocation beside its event.
+#[derive(Clone, Copy)]
+struct Call {
+    time_left: Duration,
+    /// Its place in X-Ray's trace, if that is recorded or decided not to be.
+    trace: Option<TraceContext>,
+}
+
+/// Records spans for X-Ray, of the traces that Lambda or a caller began.
+fn record(app: &App, settings: &Settings) {
+    let Some(daemon) = &settings.xray_daemon else { return };
+    match XRay::new(daemon) {
+        Ok(sink) => {
+            let tracer = Tracer::new(app.clock.clone(), app.ids.clone(), Sampling::OTHERS, Box::new(sink));
+            let _ = app.telemetry.tracer.set(tracer);
+        }
+        Err(error) => tracing::warn!(%error, "no spans are recorded: X-Ray's daemon has no address"),
+    }
+}
+
 /// Answers invocations with what `handle` makes of them in the time that is left; then writes their metrics.
-async fn serve<E, A>(emf: Option<Emf>, handle: impl AsyncFn(E, Duration) -> Result<A, String>) -> Result<(), AnyError>
+async fn serve<E, A>(emf: Option<Emf>, handle: impl AsyncFn(E, Call) -> Result<A, String>) -> Result<(), AnyError>
 where
     E: DeserializeOwned,
     A: Serialize,
@@ -108,9 +133,11 @@ where
     let (emf, handle) = (&emf, &handle);
     let service = service_fn(|event: LambdaEvent<E>| {
         let LambdaEvent { payload, context } = event;
-        let (span, time_left) = (logs::invocation_span(&context), time_left(&context));
+        let span = logs::invocation_span(&context);
+        let trace = context.xray_trace_id.as_deref().and_then(xray::context);
+        let call = Call { time_left: time_left(&context), trace };
         async move {
-            let answer = handle(payload, time_left).await;
+            let answer = handle(payload, call).await;
             if let Some(emf) = emf {
                 emf.flush(&context.request_id, SystemClock.now().as_millisecond());
             }

@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep};
 use crate::letters::NewLetter;
 use crate::message::{keepable, sendable, with_metadata};
 use crate::sqs::{BatchAnswer, DEAD_SUFFIX, Queues, bury, sqs_error};
+use crate::xray;
 
 /// Most entries of one call: EventBridge's limit.
 const MAX_ENTRIES: usize = 10;
@@ -211,6 +212,7 @@ impl Relay {
                 .detail_type(&entry.event.detail_type)
                 .time(DateTime::from_secs(entry.event.time.as_second()))
                 .detail(&entry.detail)
+                .set_trace_header(entry.event.traceparent.map(xray::header))
                 .build()
         });
         let answer = self.events.put_events().set_entries(Some(entries.collect())).send().await;

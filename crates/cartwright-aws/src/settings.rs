@@ -29,6 +29,8 @@ pub struct Settings {
     pub log: Targets,
     /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
     pub has_metrics: bool,
+    /// Where X-Ray's daemon listens, if there is one.
+    pub xray_daemon: Option<String>,
     /// How to reach AWS.
     pub aws: Aws,
 }
@@ -169,6 +171,7 @@ impl Settings {
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
             })?,
+            xray_daemon: find("AWS_XRAY_DAEMON_ADDRESS"),
             has_metrics: match find("METRICS").as_deref() {
                 None | Some("on") => true,
                 Some("off") => false,

@@ -192,6 +192,17 @@ pub fn door(app: &App) -> Door {
     Door::new(routes.build().with_state(app.clone()), app).watching(app, patterns)
 }
 
+/// What those need who watch the process, and nothing else: for an address that only they reach.
+pub fn metrics_door(app: &App) -> Door {
+    let routes = Routes::default()
+        .beside(Method::GET, "/health", Requires::Anyone, probes::health)
+        .beside(Method::GET, "/health/live", Requires::Anyone, probes::live)
+        .beside(Method::GET, "/health/ready", Requires::Anyone, probes::ready)
+        .beside(Method::GET, "/metrics", Requires::Anyone, probes::metrics);
+    let patterns: Vec<&'static str> = routes.patterns();
+    Door::new(routes.build().with_state(app.clone()), app).watching(app, patterns)
+}
+
 /// A file of the docs page, from inside the binary.
 fn docs_file(file: &str, config: Arc<utoipa_swagger_ui::Config<'static>>) -> Result<Response> {
     match utoipa_swagger_ui::serve(file, config).map_err(Error::internal)? {

@@ -13,6 +13,7 @@ pub mod app;
 pub mod cards;
 pub mod config;
 pub mod error;
+pub mod logs;
 pub mod metrics;
 pub mod outbound;
 pub mod probes;

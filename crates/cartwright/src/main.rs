@@ -23,20 +23,19 @@ use cartwright::local::keys::{self, Keys};
 use cartwright::local::server::{LimitOptions, Redirect, TlsOptions};
 use cartwright::local::smtp::MailOptions;
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
+use cartwright::local::telemetry::{LogFormat, TelemetryOptions};
 use cartwright::local::{AccessOptions, DEMO_PRODUCTS, LogNotifier, seed, server};
 use cartwright::notifications::Channels;
 use cartwright::notifications::email::Mail;
 use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::telemetry::Telemetry;
-use cartwright::{api, catalog};
+use cartwright::{api, catalog, logs};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use iso_currency::Currency;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// A commerce back end in one binary: catalogue and stock, baskets, checkout, orders.
 #[derive(Parser)]
@@ -77,6 +76,8 @@ enum Command {
         #[command(flatten)]
         limits: Box<LimitOptions>,
         #[command(flatten)]
+        telemetry: Box<TelemetryOptions>,
+        #[command(flatten)]
         mail: Box<MailOptions>,
         /// Deliver webhooks also to private, loopback and link-local addresses, and over http. Only where nobody but you can add webhooks.
         #[arg(long, env = "CARTWRIGHT_WEBHOOK_ALLOW_PRIVATE")]
@@ -108,6 +109,9 @@ struct Shop {
     /// What to log on standard error: error, warn, info, debug or trace; also by module, as in info,cartwright::local=debug.
     #[arg(long, env = "CARTWRIGHT_LOG", default_value = "warn", value_name = "LEVELS")]
     log: Targets,
+    /// Form of the log: text for people, json (one object a line) for programs.
+    #[arg(long, env = "CARTWRIGHT_LOG_FORMAT", default_value = "text", value_name = "FORMAT", value_enum)]
+    log_format: LogFormat,
 }
 
 fn currency(code: &str) -> Result<Currency, String> {
@@ -124,8 +128,8 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { shop, listen, demo, access, tls, limits, mail, webhook_allow_private } => {
-            let outside = Outside { mail: *mail, webhook_allow_private };
+        Command::Serve { shop, listen, demo, access, tls, limits, telemetry, mail, webhook_allow_private } => {
+            let outside = Outside { mail: *mail, webhook_allow_private, telemetry: *telemetry };
             serve(shop, listen, demo, &access, &tls, &limits, &outside).await
         }
         Command::Seed { shop } => seed_only(shop).await,
@@ -147,18 +151,18 @@ async fn main() -> ExitCode {
     }
 }
 
-/// How notifications leave the machine.
-#[derive(Default)]
+/// What leaves the machine beside answers: notifications, traces, metrics.
 struct Outside {
     mail: MailOptions,
     webhook_allow_private: bool,
+    telemetry: TelemetryOptions,
 }
 
 /// The shop's store, and what it says to the log.
 fn open_store(shop: &Shop) -> Result<Arc<SqliteStore>, AnyError> {
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(format).with(shop.log.clone()).init();
-    Ok(SqliteStore::open(&shop.data, Arc::new(SystemClock))?)
+    let clock = Arc::new(SystemClock);
+    logs::start(shop.log_format.into(), shop.log.clone(), clock.clone());
+    Ok(SqliteStore::open(&shop.data, clock)?)
 }
 
 /// The shop's application over its store.
@@ -211,8 +215,8 @@ async fn serve(
     let store = open_store(&shop)?;
     let cors = access.cors();
     let (access, who_may) = access.decide(has_keys(&*store).await?, listen, limits.has_proxy())?;
-    let outside = (mail, email, outside.webhook_allow_private);
-    let app = application(&shop, &store, access, outside).await?;
+    let telemetry = &outside.telemetry;
+    let app = application(&shop, &store, access, (mail, email, outside.webhook_allow_private)).await?;
     let hub = Hub::new(limits.of_streams(listen));
     app.tell_by(Arc::new(hub.clone()));
     let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
@@ -231,6 +235,8 @@ async fn serve(
         Some((from, to)) => Some(Redirect::bind(from, to).map_err(cannot_listen(from, "--redirect-listen"))?),
         None => None,
     };
+    let asked = telemetry.metrics_listen().unwrap_or(listen);
+    let telemetry = telemetry.start(&app).map_err(cannot_listen(asked, "--metrics-listen"))?;
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
     let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(listen)));
@@ -249,6 +255,9 @@ async fn serve(
     if let Some(redirect) = &redirect {
         say!("  redirecting   http://{}", redirect.address()?);
     }
+    if let Some(metrics) = telemetry.metrics_address() {
+        say!("  metrics       http://{metrics}/metrics");
+    }
     say!("  data in       {}", data.display());
     say!("  access        {who_may}");
     if app.access.is_required() && !listen.ip().is_loopback() && scheme == "http" {
@@ -263,6 +272,7 @@ async fn serve(
     server::serve(listener, redirect, door, settings, stop).await;
     say!("Stopping: finishing what is under way.");
     delivery.stop(server::DRAIN_TIMEOUT).await;
+    telemetry.stop().await;
     store.close().await;
     Ok(())
 }

@@ -33,7 +33,7 @@ fn request(method: &str, path: &str, changes: Value) -> Value {
 
 async fn send(shop: &Shop, request: Value) -> Value {
     let gateway = Gateway::new(shop.door.clone(), None);
-    let response = gateway.answer(serde_json::from_value(request).unwrap(), TIME).await.unwrap();
+    let response = gateway.answer(serde_json::from_value(request).unwrap(), TIME, None).await.unwrap();
     serde_json::to_value(response).unwrap()
 }
 
@@ -134,7 +134,7 @@ async fn a_request_that_takes_too_long_is_given_up_before_the_function_is_cut_of
     let product = json!({"name": "hangs", "category": "c", "price": {"amount": 1, "currency": "USD"}}).to_string();
     let request = serde_json::from_value(request("POST", "/v1/products", json!({"body": product}))).unwrap();
     let gateway = Gateway::new(shop.door.clone(), None);
-    let response = gateway.answer(request, Duration::from_millis(600)).await.unwrap();
+    let response = gateway.answer(request, Duration::from_millis(600), None).await.unwrap();
     let (status, problem) = read(&serde_json::to_value(response).unwrap());
     assert_eq!((status, &problem["code"]), (503, &json!("timeout")));
 }
@@ -145,7 +145,7 @@ async fn pages_of_one_origin_may_read_answers_and_problems() {
     let gateway = Gateway::new(shop.door.clone(), Some("https://shop.example".parse().unwrap()));
     for path in ["/health", "/nowhere"] {
         let request = serde_json::from_value(request("GET", path, json!({}))).unwrap();
-        let answer = serde_json::to_value(gateway.answer(request, TIME).await.unwrap()).unwrap();
+        let answer = serde_json::to_value(gateway.answer(request, TIME, None).await.unwrap()).unwrap();
         let headers = &answer["multiValueHeaders"];
         assert_eq!(headers["access-control-allow-origin"], json!(["https://shop.example"]));
         assert!(headers["access-control-expose-headers"][0].as_str().unwrap().contains("ETag"), "{answer}");

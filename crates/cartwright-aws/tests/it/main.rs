@@ -11,6 +11,7 @@ mod shop;
 mod cost;
 mod dead_letters;
 mod gateway;
+mod monitoring;
 mod moving;
 mod outbox;
 mod process;

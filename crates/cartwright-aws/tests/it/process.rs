@@ -182,7 +182,8 @@ async fn the_relay_calls_the_bus_and_says_in_json_what_went_wrong() {
         ("role", "relay"),
         ("requestId", "invocation-1"),
         ("detail_type", "T"),
-        ("traceId", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=1"),
+        ("xrayTraceId", "1-5bef4de7-ad49b0e87f6ef6c87fc2e700"),
+        ("traceId", "5bef4de7ad49b0e87f6ef6c87fc2e700"),
     ] {
         assert_eq!(line[name], value, "{line}");
     }

@@ -11,12 +11,14 @@ pub mod files;
 pub mod import;
 pub mod keys;
 mod notifier;
+pub mod otlp;
 mod restore;
 mod seed;
 pub mod server;
 mod shop;
 pub mod smtp;
 pub mod sqlite;
+pub mod telemetry;
 mod unread;
 
 pub use access::AccessOptions;

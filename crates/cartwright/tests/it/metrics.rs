@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Router;
 use axum::routing::get;
 use cartwright::events::Queue;
-use cartwright::metrics::{ALL, Kind};
+use cartwright::metrics::{ALL, Kind, Metric};
 use cartwright::rest::{Door, LimitSettings, Limits};
 use http::{Method, Request};
 use serde_json::json;
@@ -172,4 +172,17 @@ async fn a_process_whose_metrics_are_collected_from_its_log_shows_none() {
     let shop = TestShop::new().await;
     shop.app.telemetry.metrics.keep_samples();
     assert_eq!(shop.get("/metrics").await.code(), "route_not_found");
+}
+
+#[test]
+fn the_documentation_lists_every_metric_as_it_is() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let documentation = std::fs::read_to_string(file).unwrap();
+    let listed: Vec<&str> = documentation.lines().filter(|line| line.starts_with("| `cartwright_")).collect();
+    let row = |metric: &Metric| {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{}` | {} | {} | {} |", metric.name, metric.kind_name(), labels.join(", "), metric.about)
+    };
+    let rows: Vec<String> = ALL.iter().map(|metric| row(metric)).collect();
+    assert_eq!(listed, rows);
 }

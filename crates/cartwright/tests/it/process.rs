@@ -20,5 +20,6 @@ mod overload;
 mod roles;
 mod sockets;
 mod startup;
+mod telemetry;
 mod tls;
 mod transfer;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use cartwright::events::Queue;
 use cartwright::store::Table;
+use cartwright_aws::alarms::{ALARMS, of_cloudwatch};
 use serde_json::{Value, json};
 
 use super::read::Template;
@@ -100,5 +101,24 @@ fn everything_that_can_go_wrong_is_watched() {
     }
     for (resource, metric) in expected {
         assert!(watched.contains(&(resource.as_str(), metric)), "no alarm watches {metric} of {resource}");
+    }
+}
+
+#[test]
+fn every_alarm_is_a_row_of_the_table_that_both_homes_share_with_the_limit_it_has_there() {
+    let (template, mut rung) = (Template::read(), BTreeSet::new());
+    for (id, alarm) in template.all("AWS::CloudWatch::Alarm") {
+        let metric = alarm["MetricName"].as_str().unwrap();
+        let (row, cloudwatch) = of_cloudwatch(id, metric).unwrap_or_else(|| panic!("{id} on {metric} is in no row"));
+        assert_eq!(alarm["Threshold"].to_string(), cloudwatch.threshold, "{id}");
+        rung.insert((row.name, cloudwatch.ends_in));
+    }
+    for row in ALARMS {
+        for cloudwatch in row.cloudwatch {
+            assert!(rung.contains(&(row.name, cloudwatch.ends_in)), "no alarm of the template is {}", row.name);
+            let in_millis = format!("{}000", row.limit);
+            let is_same = cloudwatch.threshold == row.limit || cloudwatch.threshold == in_millis;
+            assert!(is_same || row.prometheus.is_none(), "{}: {} and {}", row.name, row.limit, cloudwatch.threshold);
+        }
     }
 }
