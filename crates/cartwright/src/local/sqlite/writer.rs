@@ -1,8 +1,9 @@
 //! The one writer: group commit.
 //!
-//! It takes every command that is waiting, up to a bound, into one transaction. Each batch is checked against the state
-//! that includes the earlier batches of its group; one that fails leaves no trace and does not disturb the others. After
-//! one `fsync` the cache is brought up to date, the queues learn of their new messages, and all callers are answered.
+//! It takes every command that is waiting, and what comes while those are carried out, up to a bound, into one transaction.
+//! Each batch is checked against the state that includes the earlier batches of its group; one that fails leaves no trace
+//! and does not disturb the others. After one `fsync` the cache is brought up to date, the queues learn of their new
+//! messages, and all callers are answered.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -49,6 +50,35 @@ pub(super) struct Writer {
     failed: Arc<Mutex<Option<Error>>>,
 }
 
+/// The commands of one group: the first, and what comes while those before it are carried out. Whoever was answered with the
+/// last group comes back during this one, and need not wait for the next.
+struct Incoming<'a> {
+    first: Option<Command>,
+    inbox: &'a mut mpsc::Receiver<Command>,
+    /// How many more are taken.
+    room: usize,
+    /// Where to say that the writer has finished, once it was told to. Nothing that comes later is taken.
+    close: Option<oneshot::Sender<Result<()>>>,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = Command;
+
+    fn next(&mut self) -> Option<Command> {
+        if self.room == 0 || self.close.is_some() {
+            return None;
+        }
+        self.room -= 1;
+        match self.first.take().or_else(|| self.inbox.try_recv().ok())? {
+            Command::Close(done) => {
+                self.close = Some(done);
+                None
+            }
+            command => Some(command),
+        }
+    }
+}
+
 /// The documents a group has changed so far; `None` for one that it deleted or found absent.
 type Overlay = HashMap<Key, Option<Doc>>;
 
@@ -78,17 +108,11 @@ impl Writer {
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let mut commands = Vec::with_capacity(MAX_GROUP);
-        while inbox.blocking_recv_many(&mut commands, MAX_GROUP) > 0 {
-            let close = commands.iter().position(|command| matches!(command, Command::Close(_)));
-            let after = close.map(|at| commands.split_off(at)).unwrap_or_default();
-            if !commands.is_empty() {
-                self.run_group(&mut commands);
-            }
-            let mut after = after.into_iter();
-            if let Some(Command::Close(done)) = after.next() {
+        while let Some(first) = inbox.blocking_recv() {
+            let mut commands = Incoming { first: Some(first), inbox: &mut inbox, room: MAX_GROUP, close: None };
+            self.run_group(&mut commands);
+            if let Some(done) = commands.close {
                 inbox.close();
-                after.for_each(refuse);
                 while let Ok(command) = inbox.try_recv() {
                     refuse(command);
                 }
@@ -100,12 +124,12 @@ impl Writer {
         }
     }
 
-    fn run_group(&mut self, commands: &mut Vec<Command>) {
+    fn run_group(&mut self, commands: &mut Incoming) {
         let mut group = Group::default();
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let outcome = match failed {
             Some(error) => {
-                commands.drain(..).for_each(|command| group.answers.push(answer_of(command)));
+                group.answers.extend(commands.map(answer_of));
                 Err(error)
             }
             None => self.commit_group(commands, &mut group),
@@ -113,7 +137,7 @@ impl Writer {
         if outcome.is_ok() {
             for key in group.changed {
                 match group.overlay.remove(&key) {
-                    Some(Some(doc)) if is_cacheable(&doc) => self.cache.insert(key, doc),
+                    Some(Some(doc)) if is_cacheable(&doc) => self.cache.insert(key, Some(doc)),
                     Some(_) => drop(self.cache.remove(&key)),
                     None => {}
                 }
@@ -127,8 +151,7 @@ impl Writer {
     }
 
     /// Does a group in one transaction. On an error nothing of it happened, and every caller is told.
-    fn commit_group(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<()> {
-        let mut waiting = commands.drain(..);
+    fn commit_group(&mut self, commands: &mut Incoming, group: &mut Group) -> Result<()> {
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut work = Work {
@@ -137,7 +160,7 @@ impl Writer {
                 now_ms: self.clock.now().as_millisecond(),
                 queues: &self.queues,
             };
-            for command in waiting.by_ref() {
+            for command in commands.by_ref() {
                 if let Err((error, answer)) = work.apply(command, group) {
                     group.answers.push(answer);
                     return Err(error);
@@ -145,7 +168,8 @@ impl Writer {
             }
             if group.wrote { transaction.commit() } else { transaction.rollback() }
         })();
-        waiting.for_each(|command| group.answers.push(answer_of(command)));
+        // When the transaction could not be begun, the one that is to be told is still there.
+        group.answers.extend(commands.first.take().map(answer_of));
         result.map_err(|error| {
             // After a failed fsync the kernel may have dropped the pages: only a restart, which reads the log again,
             // tells what is there. See "fsyncgate" (PostgreSQL, 2018).
@@ -299,7 +323,7 @@ impl Work<'_> {
             return Ok(doc.clone());
         }
         let found = match self.cache.get(key) {
-            Some(doc) => Some(doc),
+            Some(known) => known,
             None => read_document(self.connection, key)?,
         };
         overlay.insert(key.clone(), found.clone());
