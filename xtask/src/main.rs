@@ -31,7 +31,8 @@ Tasks:
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
                 against a new one, twice
-  bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
+  bench         The benchmark, in release: bench [ROWS] (--quick for a smoke test, --json FILE for the numbers; growth, hot,
+                soak --minutes N, overload and peers only when they are named; peers installs those into target/peers once)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
   aws-test      Deploys the AWS home to an emulator of AWS and proves that it works (aws-test --help tells more; installs the
@@ -149,6 +150,9 @@ fn accept(arguments: &[String]) -> Outcome {
 }
 
 fn bench(arguments: &[String]) -> Outcome {
+    if arguments.iter().any(|argument| argument == "peers") {
+        tools::peers()?;
+    }
     run(cargo().args(["run", "--release", "--locked", "--package", "cartwright-bench", "--"]).args(arguments))
 }
 

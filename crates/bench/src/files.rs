@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use cartwright::local::sqlite::FILE_NAME;
-use serde::Serialize;
 
 /// Where the header of SQLite's index of the write-ahead log (`-shm`) counts transactions that wrote (`iChange`), in the
 /// byte order of the machine.
@@ -15,7 +14,7 @@ const CHANGES_AT: u64 = 8;
 const RESTARTS_AT: u64 = 12;
 
 /// What a server has written since some time in the past.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
     /// Bytes it has caused to be written to the disk (`write_bytes` of `/proc/PID/io`).
     bytes: u64,

@@ -59,11 +59,13 @@ pub(crate) async fn fill(folder: &Path, filling: Filling) -> Result<Vec<String>>
     once.iter().try_for_each(|record| building.add(record))?;
     let ids: Vec<String> = (0..filling.products).map(product_id).collect();
     for id in &ids {
-        kinds.products.iter().try_for_each(|record| building.add(&again(record, &[(&marks.product, id)])))?;
+        let ids = [(&*marks.product, &**id)];
+        kinds.products.iter().try_for_each(|record| building.add(&again(record, &ids)))?;
     }
     for number in 0..filling.orders {
         let id = order_id(number);
-        kinds.orders.iter().try_for_each(|record| building.add(&again(record, &[(&marks.order, &id)])))?;
+        let ids = [(&*marks.order, &*id)];
+        kinds.orders.iter().try_for_each(|record| building.add(&again(record, &ids)))?;
     }
     for number in 0..filling.purchases as u64 {
         let [id, message] = [0, 1].map(|which| uuid(number, scatter(2 * number + which)).to_string());

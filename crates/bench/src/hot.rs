@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::load::closed;
 use crate::report::{Ratio, Section};
@@ -11,6 +12,8 @@ use crate::{Plan, Result};
 
 /// Buyers at the same time, each with a connection.
 const BUYERS: usize = 1_000;
+/// Pause between two looks of a buyer at the order: more often, the looks would be what is measured.
+const POLL_PAUSE: Duration = Duration::from_millis(50);
 /// Lines of a large basket: the most there may be.
 const LINES: usize = 50;
 /// Clients of the rows about large baskets.
@@ -32,8 +35,8 @@ pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path
     let products = create_products(shop).await?;
     let mut hot = Section::new("A hot product: checkouts until CONFIRMED by 1,000 buyers at the same time", "orders/s");
     let (mut one, mut many) = (Vec::new(), Vec::new());
-    let of_one = Checkout::new(shop, PutBasket::new("hal", &products[..1]));
-    let of_many = Checkout::new(shop, PutBasket::new("ivy", &products));
+    let of_one = Checkout::with_pause(shop, PutBasket::new("hal", &products[..1]), POLL_PAUSE);
+    let of_many = Checkout::with_pause(shop, PutBasket::new("ivy", &products), POLL_PAUSE);
     for round in 1..=ROUNDS {
         for (what, work, runs) in [("one product", &of_one, &mut one), ("many products", &of_many, &mut many)] {
             plan.step(&format!("hot: {what}, round {round} of {ROUNDS}"));

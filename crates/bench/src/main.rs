@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod overload;
 mod peers;
+mod recording;
 mod report;
 mod rows;
 mod serve;
@@ -63,6 +64,10 @@ struct Cli {
     /// How long the soak takes.
     #[arg(long, value_name = "MINUTES", default_value_t = 60.0)]
     minutes: f64,
+    /// Another build of this program, whose shop is measured over HTTP instead of this one's: to tell what a change has
+    /// done, measure one and the other in turn.
+    #[arg(long, value_name = "PROGRAM")]
+    build: Option<PathBuf>,
     /// Where the peers are installed.
     #[arg(long, value_name = "FOLDER", default_value = "target/peers")]
     peers: PathBuf,
@@ -177,14 +182,15 @@ fn run(cli: &Cli) -> Result<bool> {
     let plan = Plan::new(cli.quick)?;
     let folder = data_folder(cli.data_dir.as_deref())?;
     let pinning = Pinning::find();
+    cli.build.clone().into_iter().for_each(servers::measure_build);
     let mut report = Report::new(Machine::find(folder.path()), cli.quick, pinning);
     let wanted = |row| if cli.rows.is_empty() { Row::USUAL.contains(&row) } else { cli.rows.contains(&row) };
 
     // The store first: it has both cores to itself, as it has in a server that is not pinned. Then this process keeps to
     // its own core.
     if wanted(Row::Store) {
-        plan.expect(storage::steps(&plan));
-        report.storage = Some(storage::measure(&plan, folder.path())?);
+        plan.expect(storage::steps());
+        report.storage = Some(storage::measure(&plan, folder.path(), cli.quick)?);
     }
     if let Some(pinning) = pinning {
         pinning.pin_load()?;

@@ -20,7 +20,7 @@ const CLIENTS: [usize; 4] = [1, 16, 64, 256];
 /// Kinds of writes.
 const WRITES: usize = 4;
 /// Concurrent buyers of the closed checkout rows, one row each.
-const BUYERS: [usize; 3] = [1, 16, 64];
+const BUYERS: [usize; 2] = [1, 16];
 /// Shares of the maximum that the open loads ask for.
 const OPEN_SHARES: [f64; 2] = [0.5, 0.8];
 /// Products of the shop whose reads find nothing in the cache: many times what fits there.
@@ -174,10 +174,10 @@ async fn writes(plan: &Plan, shop: &Target, products: &[String]) -> Result<Secti
         let work = Arc::new(work);
         for clients in CLIENTS {
             plan.step(&format!("{name}, {clients} clients"));
-            let run = closed(shop, &work, clients, plan.phase).await?;
+            let run = closed(shop, &work, clients, plan.round).await?;
             let rest = shop.come_to_rest().await;
             section.run(format!("{name}, {clients} clients"), run);
-            if rest > plan.phase.measured / 10 {
+            if rest > plan.round.measured / 4 {
                 section.note(format!("  the queues went on for {:.1} s", rest.as_secs_f64()));
             }
         }

@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -65,6 +66,14 @@ fn cores_of(list: &str) -> Option<Vec<usize>> {
     Some(cores)
 }
 
+/// The program whose shop is measured, when it is not this one.
+static OTHER_BUILD: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on shops are those of another build of this program.
+pub(crate) fn measure_build(program: PathBuf) {
+    let _ = OTHER_BUILD.set(program);
+}
+
 /// Where a server is.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -120,7 +129,11 @@ impl Server {
         let folder = folder.to_str().ok_or("the data folder's name is not UTF-8")?;
         let limit = max_in_flight.map(|most| most.to_string());
         let limit = limit.iter().flat_map(|most| ["--max-in-flight", most]);
-        Self::start(pinning, &["serve-shop", "--data", folder].into_iter().chain(limit).collect::<Vec<_>>())
+        let role: Vec<_> = ["serve-shop", "--data", folder].into_iter().chain(limit).collect();
+        match OTHER_BUILD.get() {
+            Some(program) => Self::role_of(pinning, program.clone(), &role),
+            None => Self::start(pinning, &role),
+        }
     }
 
     /// The bare route, which answers with the first of `bodies` as the JSON of a product, and with each at a path of its own.
@@ -140,7 +153,11 @@ impl Server {
     }
 
     fn start(pinning: Option<Pinning>, role: &[&str]) -> Result<Self> {
-        let mut command = vec![std::env::current_exe()?.into_os_string()];
+        Self::role_of(pinning, std::env::current_exe()?, role)
+    }
+
+    fn role_of(pinning: Option<Pinning>, program: PathBuf, role: &[&str]) -> Result<Self> {
+        let mut command = vec![program.into_os_string()];
         command.extend(role.iter().map(OsString::from));
         Self::run(pinning, role[0], &command)
     }

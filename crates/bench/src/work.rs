@@ -223,6 +223,7 @@ impl Work for PutBasket {
 pub(crate) struct Checkout {
     basket: PutBasket,
     shop: Target,
+    pause: Duration,
     polls: AtomicU64,
     orders: AtomicU64,
 }
@@ -231,9 +232,15 @@ pub(crate) struct Checkout {
 const CHECKOUT: &str = r#"{"contact":{"firstName":"Bob","lastName":"Example","email":"bob@example.com","address":"1 Main Street, Springfield"},"payment":{"method":1,"cardNumber":"4111111111111111"}}"#;
 
 impl Checkout {
-    /// Of these baskets.
+    /// Of these baskets, with a look at the order every millisecond.
     pub(crate) fn new(shop: &Target, basket: PutBasket) -> Arc<Self> {
-        Arc::new(Checkout { basket, shop: shop.clone(), polls: AtomicU64::new(0), orders: AtomicU64::new(0) })
+        Checkout::with_pause(shop, basket, POLL_PAUSE)
+    }
+
+    /// With so long between two looks.
+    pub(crate) fn with_pause(shop: &Target, basket: PutBasket, pause: Duration) -> Arc<Self> {
+        let count = || AtomicU64::new(0);
+        Arc::new(Checkout { basket, shop: shop.clone(), pause, polls: count(), orders: count() })
     }
 
     /// Looks at an order until it was confirmed, on average so far.
@@ -263,7 +270,7 @@ impl Work for Checkout {
             self.polls.fetch_add(1, Ordering::Relaxed);
             match text_field(order, "status") {
                 Some("CONFIRMED") => break,
-                Some("PLACED") if begun.elapsed() < MAX_CONFIRMATION => self.shop.wait_until(asked + POLL_PAUSE).await,
+                Some("PLACED") if begun.elapsed() < MAX_CONFIRMATION => self.shop.wait_until(asked + self.pause).await,
                 status => return Err(format!("an order is {status:?} after {} ms", begun.elapsed().as_millis()).into()),
             }
         }

@@ -14,7 +14,7 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -146,6 +146,7 @@ pub struct SqliteStore {
     queues: Arc<Queues>,
     readers: Arc<Mutex<Vec<Connection>>>,
     reader_slots: Semaphore,
+    is_mapped: Arc<AtomicBool>,
     health: Arc<Mutex<Option<Error>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     counting: Mutex<Option<Counting>>,
@@ -176,8 +177,15 @@ impl SqliteStore {
         let cache = Arc::new(Cache::with_weighter(CACHE_DOCUMENTS, CACHE_BYTES, CacheWeight));
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
         let health = Arc::new(Mutex::new(None));
-        let writer =
-            writer::Writer::new(connection, Arc::clone(&cache), Arc::clone(&queues), clock, Arc::clone(&health));
+        let is_mapped = Arc::new(AtomicBool::new(is_mapped(&file)));
+        let writer = writer::Writer::new(
+            connection,
+            Arc::clone(&cache),
+            Arc::clone(&queues),
+            clock,
+            Arc::clone(&health),
+            writer::Size { file: file.clone(), is_mapped: Arc::clone(&is_mapped) },
+        );
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(inbox))
@@ -190,6 +198,7 @@ impl SqliteStore {
             queues,
             readers: Arc::default(),
             reader_slots: Semaphore::new(MAX_READERS),
+            is_mapped,
             health,
             writer,
             counting: Mutex::new(counting),
@@ -253,17 +262,44 @@ impl SqliteStore {
     ) -> Result<T> {
         let _slot = self.reader_slots.acquire().await.map_err(|_| closed())?;
         let (readers, cache, file) = (Arc::clone(&self.readers), Arc::clone(&self.cache), self.file.clone());
-        let task = tokio::task::spawn_blocking(move || {
-            let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = idle.map_or_else(|| open_reader(&file), Ok)?;
-            let result = read(&connection, &cache);
-            if result.is_ok() {
-                readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            }
-            result
-        });
+        let task = tokio::task::spawn_blocking(move || with_reader(&readers, &cache, &file, read));
         task.await.map_err(Error::internal)?.map_err(storage_error)
     }
+
+    /// Reads documents that are not in the cache: at once, when the whole file is mapped and so as good as in memory, because
+    /// handing the read to another thread then costs several times the read.
+    async fn read_documents<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if self.is_mapped.load(Ordering::Relaxed)
+            && let Ok(_slot) = self.reader_slots.try_acquire()
+        {
+            return with_reader(&self.readers, &self.cache, &self.file, read).map_err(storage_error);
+        }
+        self.read(read).await
+    }
+}
+
+/// Runs `read` with a connection that nobody else uses meanwhile: one that is idle, or a new one.
+fn with_reader<T>(
+    readers: &Mutex<Vec<Connection>>,
+    cache: &Cache,
+    file: &Path,
+    read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let connection = idle.map_or_else(|| open_reader(file), Ok)?;
+    let result = read(&connection, cache);
+    if result.is_ok() {
+        readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+    result
+}
+
+/// Whether readers map all of the file.
+fn is_mapped(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|metadata| i64::try_from(metadata.len()).is_ok_and(|bytes| bytes <= MMAP_BYTES))
 }
 
 #[async_trait]
@@ -274,7 +310,7 @@ impl Store for SqliteStore {
             return Ok(known);
         }
         let key = key.clone();
-        self.read(move |connection, cache| read_through(connection, cache, &key)).await
+        self.read_documents(move |connection, cache| read_through(connection, cache, &key)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Doc>>> {
@@ -298,7 +334,7 @@ impl Store for SqliteStore {
             let read = missing.into_iter().map(|(at, key)| Ok((at, read_through(connection, cache, &key)?)));
             read.collect::<rusqlite::Result<Vec<_>>>()
         };
-        for (at, doc) in self.read(read).await? {
+        for (at, doc) in self.read_documents(read).await? {
             docs[at] = doc;
         }
         Ok(docs)

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
@@ -15,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
-use super::{Cache, closed, is_cacheable, read_document, storage_error};
+use super::{Cache, closed, is_cacheable, is_mapped, read_document, storage_error};
 use crate::app::Clock;
 use crate::error::{Error, Result};
 use crate::events::{Envelope, queues_of};
@@ -24,6 +26,8 @@ use crate::store::{Adjustment, Batch, Body, CommitError, Doc, Expect, Key, Table
 
 /// Most commands in one group. More would make the first wait for the last without saving much of an fsync.
 const MAX_GROUP: usize = 256;
+/// Groups between two looks at the size of the file.
+const GROUPS_PER_LOOK: u64 = 64;
 /// Most expired documents removed in one go.
 const MAX_EXPIRED: usize = 500;
 
@@ -48,6 +52,14 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     /// Set when the disk failed in a way after which nothing that was written can be trusted until it is read again.
     failed: Arc<Mutex<Option<Error>>>,
+    size: Size,
+    groups: u64,
+}
+
+/// The file that grows, and where readers are told whether they still map all of it.
+pub(super) struct Size {
+    pub(super) file: PathBuf,
+    pub(super) is_mapped: Arc<AtomicBool>,
 }
 
 /// The commands of one group: the first, and what comes while those before it are carried out. Whoever was answered with the
@@ -103,15 +115,17 @@ impl Writer {
         queues: Arc<Queues>,
         clock: Arc<dyn Clock>,
         failed: Arc<Mutex<Option<Error>>>,
+        size: Size,
     ) -> Self {
-        Writer { connection, cache, queues, clock, failed }
+        Writer { connection, cache, queues, clock, failed, size, groups: 0 }
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         while let Some(first) = inbox.blocking_recv() {
             let mut commands = Incoming { first: Some(first), inbox: &mut inbox, room: MAX_GROUP, close: None };
             self.run_group(&mut commands);
-            if let Some(done) = commands.close {
+            self.look_at_size();
+            if let Some(done) = commands.close.take() {
                 inbox.close();
                 while let Ok(command) = inbox.try_recv() {
                     refuse(command);
@@ -121,6 +135,14 @@ impl Writer {
                 let _ = done.send(Ok(()));
                 return;
             }
+        }
+    }
+
+    /// Looks how large the file is, now and then: it grows by a few megabytes between two looks.
+    fn look_at_size(&mut self) {
+        self.groups += 1;
+        if self.groups.is_multiple_of(GROUPS_PER_LOOK) {
+            self.size.is_mapped.store(is_mapped(&self.size.file), Ordering::Relaxed);
         }
     }
 
