@@ -1,7 +1,7 @@
 //! The AWS home, deployed: the template and the real functions on an emulator of AWS, asked what any server is asked, and what
 //! only AWS can get wrong. Broken templates must be found out, or the proof would be none.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,14 @@ pub(crate) fn aws_test(arguments: &[String]) -> Outcome {
         None => step("build the functions", || build(release, &folder))?,
     };
     let mut emulator = step("start the emulator", || Emulator::start(&programs, &folder))?;
-    let home = Home { emulator: &emulator, programs, folder: folder.clone(), zip, deployments: Cell::new(0) };
+    let home = Home {
+        emulator: &emulator,
+        programs,
+        folder: folder.clone(),
+        zip,
+        deployments: Cell::new(0),
+        key: RefCell::default(),
+    };
     let outcome = home.prove();
     let logs = home.save_logs();
     if outcome.is_err() {
@@ -140,6 +147,8 @@ struct Home<'a> {
     folder: PathBuf,
     zip: PathBuf,
     deployments: Cell<u32>,
+    /// Of an admin of the stack.
+    key: RefCell<String>,
 }
 
 impl Home<'_> {
@@ -148,6 +157,8 @@ impl Home<'_> {
         let template = fs::read_to_string(&template).map_err(|error| format!("cannot read the template: {error}"))?;
         let plain = ["StreamDelivery=Mapping", "ApiKeyRequired=false"];
         step("deploy", || self.deploy(STACK, &template, &plain))?;
+        step("nobody gets in without a key", || self.is_closed())?;
+        step("make an API key", || self.make_key())?;
         // It takes its time to die, so it begins early.
         let dying = self.put_what_fails_each_time()?;
         step("the acceptance suite", || self.accept("", PATIENCE, None))?;
@@ -209,13 +220,57 @@ impl Home<'_> {
         Err(format!("{status}: {} ({} says more)", why.join("\n"), log.display()))
     }
 
+    /// Makes an API key of an admin, as whoever has deployed a stack does.
+    fn make_key(&self) -> Outcome {
+        let mut command = cargo();
+        command.args(["run", "--quiet", "--locked", "--package", "cartwright-aws", "--bin", "cartwright-aws", "--"]);
+        command.args(["keys", "create", "--stack", STACK, "--name", "acceptance", "--role", "admin"]);
+        let made = without_aws(&mut command).env("AWS_ENDPOINT_URL", &self.emulator.url).output();
+        let made = made.map_err(|error| format!("cannot run cartwright-aws: {error}"))?;
+        let said = String::from_utf8_lossy(&made.stdout);
+        let key = said.lines().next().filter(|line| line.starts_with("cw_"));
+        let key = key.ok_or_else(|| format!("no key was made: {}", String::from_utf8_lossy(&made.stderr)))?;
+        self.key.replace(key.to_owned());
+        Ok(())
+    }
+
+    /// Whoever shows no key, or one that is none, is refused by each function, but for what is open to anyone.
+    fn is_closed(&self) -> Outcome {
+        let url = self.emulator.api_url(STACK, "dev")?;
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let status = |path: &str, key: Option<&str>| -> Outcome<u16> {
+            let mut request = agent.get(format!("{url}{path}"));
+            if let Some(key) = key {
+                request = request.header("authorization", format!("Bearer {key}"));
+            }
+            let answer = request.call().map_err(|error| format!("{path}: {error}"))?;
+            Ok(answer.status().as_u16())
+        };
+        let forged = format!("cw_{}_{}", "0".repeat(32), "0".repeat(64));
+        let closed =
+            ["/v1/baskets", "/v1/orders", "/v1/customers", "/v1/purchases", "/v1/queues", "/v1/api-keys", "/v1/inbox"];
+        for (path, key, expected) in closed
+            .into_iter()
+            .flat_map(|path| [(path, None, 401), (path, Some(forged.as_str()), 401)])
+            .chain([("/v1/products", None, 200), ("/health", None, 200), ("/v1/products", Some(forged.as_str()), 401)])
+        {
+            let found = status(path, key)?;
+            if found != expected {
+                return Err(format!("{path} with the key {key:?} should be {expected}, and is {found}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Runs the checks of the acceptance suite whose names contain `filter`; what they say goes into `log`, if there is one.
     fn accept(&self, filter: &str, patience: &str, log: Option<&str>) -> Outcome {
         let url = self.emulator.api_url(STACK, "dev")?;
         let mut command = cargo();
         command.args(["run", "--quiet", "--locked", "--package", "cartwright-accept", "--", &url]);
         command.args((!filter.is_empty()).then_some(filter));
-        command.args(["--patience", patience, "--events", &self.emulator.url]);
+        command
+            .args(["--patience", patience, "--events", &self.emulator.url])
+            .env("CARTWRIGHT_KEY", &*self.key.borrow());
         if let Some(log) = log {
             let path = self.folder.join(log);
             let failed = |error: std::io::Error| format!("cannot write {}: {error}", path.display());

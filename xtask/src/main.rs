@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a task runner reads its environment")]
 
 mod aws_test;
+mod channels;
 mod deploy;
 mod emulator;
 mod lambda;
@@ -22,7 +23,7 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, doc, deny,
+  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, channels, doc, deny,
                 aws-test
   fmt           Formatting (--fix to mend it)
   clippy        Lints, of all targets, warnings denied
@@ -30,7 +31,9 @@ Tasks:
   doc           The documentation builds without a warning
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
-                against a new one, twice
+                against a new one, twice, and against one with access control
+  channels      Webhooks and e-mail of a server of this build arrive at receivers that others have written (installs those into
+                target/tools once)
   bench         The benchmark, in release: bench [ROWS] (--quick for a smoke test, --json FILE for the numbers; growth, hot,
                 soak --minutes N, overload and peers only when they are named; peers installs those into target/peers once)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         "lambda" => Err("Usage: cargo xtask lambda [--arm64]".to_owned()),
         "bench-lambda" => bench_lambda(),
         "aws-test" => aws_test::aws_test(&rest),
+        "channels" => channels::channels(),
         "deploy" => deploy::deploy(&rest),
         "" | "help" | "--help" | "-h" => {
             println!("{HELP}");
@@ -84,6 +88,7 @@ fn ci() -> Outcome {
         ("clippy", clippy),
         ("test", test),
         ("accept", accept_new),
+        ("channels", channels::channels),
         ("doc", doc),
         ("deny", deny),
         ("aws-test", || aws_test::aws_test(&[])),
@@ -122,14 +127,26 @@ fn deny() -> Outcome {
 }
 
 /// Starts a server of this build on a free port, with an empty folder, and asks it everything twice: the second time it
-/// holds data already.
+/// holds data already. Then it gets an API key, and everything is asked again by an admin.
 fn accept_new() -> Outcome {
     run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
     let folder = root().join("target/accept-data");
     let _ = std::fs::remove_dir_all(&folder);
+    with_server(&folder, |url| accept(std::slice::from_ref(&url)).and_then(|()| accept(&[url])))?;
+    let mut keys = Command::new(root().join("target/debug/cartwright"));
+    keys.args(["keys", "create", "--name", "acceptance", "--role", "admin", "--data"]).arg(&folder);
+    let made = keys.output().map_err(|error| format!("cannot make a key: {error}"))?;
+    let said = String::from_utf8_lossy(&made.stdout).into_owned();
+    let key =
+        said.lines().next().filter(|line| line.starts_with("cw_")).ok_or_else(|| format!("no key was made: {said}"))?;
+    with_server(&folder, |url| accept(&[url, "--key".to_owned(), key.to_owned()]))
+}
+
+/// Does something with the URL of a server over `folder`, which is stopped afterwards.
+fn with_server(folder: &Path, work: impl FnOnce(String) -> Outcome) -> Outcome {
     let mut server = Command::new(root().join("target/debug/cartwright"))
         .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"])
-        .arg(&folder)
+        .arg(folder)
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot start the server: {error}"))?;
@@ -138,7 +155,7 @@ fn accept_new() -> Outcome {
         .map_while(Result::ok)
         .find_map(|line| line.split_once("listening on").map(|(_, url)| url.trim().to_owned()));
     let outcome = match url {
-        Some(url) => accept(std::slice::from_ref(&url)).and_then(|()| accept(&[url])),
+        Some(url) => work(url),
         None => Err("the server did not say where it listens".to_owned()),
     };
     let stopped = server.kill().and_then(|()| server.wait());

@@ -18,6 +18,8 @@ const DYNOXIDE: CargoTool = CargoTool {
 };
 /// Tools written in Python: the emulator of AWS, SAM and its linter, with all they need.
 const PYTHON_TOOLS: &str = include_str!("../python-tools.txt");
+/// Receivers of webhooks and e-mail, written in Python.
+const RECEIVERS: &str = include_str!("../receivers.txt");
 /// Compiles and links for another processor.
 const ZIG: [&str; 2] = ["cargo-zigbuild==0.24.0", "ziglang==0.17.0"];
 
@@ -63,6 +65,14 @@ fn install(tool: &CargoTool) -> Outcome<PathBuf> {
 /// When there is no Python that can install them.
 pub(crate) fn python_tools() -> Outcome<PathBuf> {
     python("aws", PYTHON_TOOLS)
+}
+
+/// The folder of the Python that has receivers of webhooks and e-mail.
+///
+/// # Errors
+/// As [`python_tools`].
+pub(crate) fn receivers() -> Outcome<PathBuf> {
+    python("receivers", RECEIVERS)
 }
 
 /// The folder of cargo-zigbuild and the compiler it uses.

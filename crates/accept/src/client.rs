@@ -1,6 +1,7 @@
 //! HTTP as any caller speaks it: `http://` and `https://`, connections kept alive, every status an answer.
 
-use std::time::{Duration, SystemTime};
+use std::io::{BufRead, BufReader};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -23,6 +24,7 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
     api_key: Option<String>,
+    credential: Option<String>,
 }
 
 /// An answer.
@@ -36,6 +38,15 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
     /// The body as it came.
     pub(crate) text: String,
+}
+
+/// An event of a stream.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) id: Option<String>,
+    /// Empty for a piece that only tells an id.
+    pub(crate) name: String,
+    pub(crate) data: Value,
 }
 
 /// `text` as a base URL, without the slash at its end.
@@ -53,7 +64,7 @@ pub(crate) fn base_url(text: &str) -> Result<String, String> {
 
 impl Client {
     /// A client of the server at `base`. Certificates are checked against those the operating system trusts.
-    pub(crate) fn new(base: &str, api_key: Option<String>) -> Self {
+    pub(crate) fn new(base: &str, api_key: Option<String>, credential: Option<String>) -> Self {
         // The second client finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = ureq::Agent::config_builder()
@@ -64,7 +75,19 @@ impl Client {
             .max_idle_connections(MAX_IDLE_CONNECTIONS)
             .max_idle_connections_per_host(MAX_IDLE_CONNECTIONS)
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
-        Client { agent: config.build().new_agent(), base: base.to_owned(), api_key }
+        Client { agent: config.build().new_agent(), base: base.to_owned(), api_key, credential }
+    }
+
+    /// The same client in the hands of whoever has this credential, or of somebody who has none.
+    pub(crate) fn of(&self, credential: Option<&str>) -> Client {
+        let Client { agent, base, api_key, .. } = self;
+        let credential = credential.map(str::to_owned);
+        Client { agent: agent.clone(), base: base.clone(), api_key: api_key.clone(), credential }
+    }
+
+    /// Whether it has a credential.
+    pub(crate) fn has_credential(&self) -> bool {
+        self.credential.is_some()
     }
 
     /// Sends one request. `path` is an absolute path without the prefix of the base URL, as the server itself writes them.
@@ -81,6 +104,11 @@ impl Client {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers.iter().copied().chain(self.api_key.as_deref().map(|key| ("x-api-key", key))) {
             request = request.header(name, value);
+        }
+        if let Some(credential) =
+            self.credential.as_ref().filter(|_| !headers.iter().any(|(name, _)| *name == "authorization"))
+        {
+            request = request.header("authorization", format!("Bearer {credential}"));
         }
         if body.is_some() && !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/json");
@@ -102,8 +130,58 @@ impl Client {
         })
     }
 
+    /// Reads a stream of events until it has told `count`, it ends, or `patience` does. Pieces that only tell an id are among
+    /// what is returned, but are not counted.
+    ///
+    /// # Errors
+    /// When the answer is no such stream.
+    pub(crate) fn events(
+        &self,
+        path: &str,
+        last_id: Option<&str>,
+        count: usize,
+        patience: Duration,
+    ) -> Result<Vec<Event>, String> {
+        let failed = |why: &dyn std::fmt::Display| format!("GET {path}: {why}");
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        for (name, value) in [("x-api-key", self.api_key.as_deref()), ("last-event-id", last_id)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let request = request.config().timeout_global(Some(patience)).build();
+        let response = request.call().map_err(|error| failed(&error))?;
+        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        if response.status() != 200 || !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
+            return Err(failed(&format!("no stream of events: {} {kind:?}", response.status())));
+        }
+        let (mut events, mut told, begun_at) = (Vec::new(), 0, Instant::now());
+        let mut event = Event { id: None, name: String::new(), data: Value::Null };
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            // A stream that goes on is left when its time is up.
+            let Ok(line) = line else { break };
+            match line.split_once(':').map(|(name, value)| (name, value.trim())) {
+                Some(("id", id)) => event.id = Some(id.to_owned()),
+                Some(("event", name)) => event.name = name.to_owned(),
+                Some(("data", data)) => event.data = serde_json::from_str(data).map_err(|error| failed(&error))?,
+                Some(_) => {}
+                None => {
+                    told += usize::from(!event.name.is_empty());
+                    events.push(std::mem::replace(
+                        &mut event,
+                        Event { id: None, name: String::new(), data: Value::Null },
+                    ));
+                    if told >= count || begun_at.elapsed() > patience {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(events)
+    }
+
     /// Calls an operation of EventBridge. Signed as AWS wants it, with the credentials and the region of the environment; with
-    /// made-up ones where there are none, because a local server looks at neither.
+    /// made-up ones where there are none, because a local server looks at neither; with the credential instead, if there is one.
     ///
     /// # Errors
     /// As [`Client::send`].
@@ -116,6 +194,9 @@ impl Client {
         let identity = Credentials::new(id, secret, environment("AWS_SESSION_TOKEN"), None, "environment").into();
         let target = format!("AWSEvents.{operation}");
         let headers = [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.1")];
+        if self.credential.is_some() {
+            return self.send("POST", "/", &headers, Some(body));
+        }
         let signed = (|| {
             let params = v4::SigningParams::builder().identity(&identity).region(&region).name("events");
             let params = params.time(SystemTime::now()).settings(SigningSettings::default()).build()?.into();

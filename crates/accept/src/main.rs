@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its terminal")]
 #![expect(clippy::disallowed_methods, reason = "the time names the run, and keys come from the environment")]
 
+mod access;
 mod classic;
 mod client;
 mod everywhere;
@@ -38,14 +39,15 @@ const WORKERS: usize = 8;
 #[command(
     bin_name = "cargo xtask accept",
     after_help = "\
-Checks are named after what they are about: everywhere, 1 to 5 (the classic paths, as docs/classic-paths.md numbers them), v1,
+Checks are named after what they are about: everywhere, access, 1 to 5 (the classic paths, as docs/classic-paths.md numbers them), v1,
 race. FILTER picks those whose name contains it: cargo xtask accept http://127.0.0.1:8080 /product
 
 A deployment on AWS, and patience for its queues:
   cargo xtask accept https://HOST/STAGE --events https://events.eu-central-1.amazonaws.com --patience 60
 
 Environment:
-  CARTWRIGHT_API_KEY   Sent as x-api-key with every request, for deployments that want one
+  CARTWRIGHT_KEY       The API key of an admin; without it the server must be open
+  CARTWRIGHT_API_KEY   Sent as x-api-key with every request, for deployments whose API Gateway wants one
   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
                        Sign what is sent to --events; made-up ones do unless that is AWS itself
   SSL_CERT_FILE        Certificates to trust instead of those of the system"
@@ -60,6 +62,9 @@ struct Options {
     /// Where events are put, for deployments whose event bus is EventBridge; without it, at the server itself.
     #[arg(long, value_name = "URL", value_parser = client::base_url)]
     events: Option<String>,
+    /// The API key of an admin, for servers with access control.
+    #[arg(long, env = "CARTWRIGHT_KEY", hide_env_values = true, value_name = "KEY")]
+    key: Option<String>,
     /// Longest wait for what happens behind a queue.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     patience: u64,
@@ -73,14 +78,16 @@ struct Verdict {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let everything = [&[everywhere::CHECKS], classic::CHECKS, v1::CHECKS, &[races::CHECKS]].concat().concat();
+    let everything =
+        [&[everywhere::CHECKS, access::CHECKS], classic::CHECKS, v1::CHECKS, &[races::CHECKS]].concat().concat();
     let checks: Vec<Check> = everything.into_iter().filter(|(name, _)| name.contains(&options.filter)).collect();
     if checks.is_empty() {
         eprintln!("accept: no check has {:?} in its name; leave it out to run all", options.filter);
         return ExitCode::FAILURE;
     }
     let key = std::env::var("CARTWRIGHT_API_KEY").ok().filter(|key| !key.is_empty());
-    let client = Arc::new(Client::new(&options.base_url, key));
+    let credential = options.key.clone().filter(|key| !key.is_empty());
+    let client = Arc::new(Client::new(&options.base_url, key, credential));
     if let Err(why) = client.send("GET", "/health", &[], None) {
         eprintln!("accept: no answer from {}: {why}; start the server, or give its URL", options.base_url);
         return ExitCode::FAILURE;
@@ -95,7 +102,8 @@ fn main() -> ExitCode {
 /// Runs the checks, a few at a time, and reports them in their order. How many failed.
 fn run(checks: &[Check], options: &Options, client: &Arc<Client>) -> usize {
     // The key is the server's, and no business of an event bus elsewhere.
-    let events = options.events.as_ref().map_or_else(|| Arc::clone(client), |url| Arc::new(Client::new(url, None)));
+    let events =
+        options.events.as_ref().map_or_else(|| Arc::clone(client), |url| Arc::new(Client::new(url, None, None)));
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let probe = |at: usize| Probe {
         client: Arc::clone(client),

@@ -6,6 +6,7 @@
 pub mod settings;
 
 pub mod clients;
+pub mod emf;
 pub mod logs;
 pub mod open;
 
@@ -17,6 +18,7 @@ pub mod message;
 pub mod relay;
 pub mod sns;
 pub mod sqs;
+pub mod websocket;
 pub mod worker;
 
 pub mod dead_letters;

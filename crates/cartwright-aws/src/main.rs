@@ -8,11 +8,13 @@ use cartwright::app::{App, Clock};
 use cartwright::store::Key;
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::{api, catalog};
+use cartwright_aws::emf::Emf;
 use cartwright_aws::gateway::{Gateway, GatewayRequest};
-use cartwright_aws::open::{open, open_store};
+use cartwright_aws::open::open;
 use cartwright_aws::relay::{Relay, StreamBatch};
 use cartwright_aws::settings::{Role, Service, Settings};
 use cartwright_aws::sqs::{Queues, SqsEvent};
+use cartwright_aws::websocket::{SocketEvent, Sockets, WebSocket};
 use cartwright_aws::worker::Worker;
 use cartwright_aws::{clients, dead_letters, logs};
 use futures_util::FutureExt;
@@ -49,28 +51,37 @@ async fn main() -> ExitCode {
 /// Does what the function's role is, invocation after invocation.
 async fn run(settings: Settings) -> Result<(), AnyError> {
     let config = clients::sdk_config(&settings.aws, clients::http_client());
+    let emf =
+        |app: &App| settings.has_metrics.then(|| Emf::new(Arc::clone(&app.telemetry.metrics), settings.role.part()));
     let sqs = || aws_sdk_sqs::Client::new(&config);
     match settings.role.clone() {
         Role::Api { service, cors_origin } => {
-            let app = open(&settings, &config);
+            let app = open(&settings, &config)?;
+            let emf = emf(&app);
             warm_up(&app, service).await?;
             let gateway = Gateway::new(api::door(&app), cors_origin);
-            serve(async |request: GatewayRequest, time_left| gateway.answer(request, time_left).await).await
+            serve(emf, async |request: GatewayRequest, time_left| gateway.answer(request, time_left).await).await
         }
-        Role::Worker { queue, max_receives, .. } => {
-            let worker = Worker::new(open(&settings, &config), queue, max_receives, sqs());
-            serve(async |batch: SqsEvent, time_left| Ok(worker.process(batch, time_left).await)).await
+        Role::Worker { queue, .. } => {
+            let app = open(&settings, &config)?;
+            let emf = emf(&app);
+            let worker = Worker::new(app, queue, sqs());
+            serve(emf, async |batch: SqsEvent, time_left| Ok(worker.process(batch, time_left).await)).await
         }
         Role::Relay { bus } => {
             let queues = Queues::new(sqs(), settings.prefix.clone());
             let relay = Relay::new(bus, aws_sdk_eventbridge::Client::new(&config), queues, Box::new(SystemIds));
-            serve(async |batch: StreamBatch, time_left| Ok(relay.send(batch, time_left).await)).await
+            serve(None, async |batch: StreamBatch, time_left| Ok(relay.send(batch, time_left).await)).await
+        }
+        Role::WebSocket => {
+            let app = open(&settings, &config)?;
+            let emf = emf(&app);
+            let socket = WebSocket::new(app, Sockets::new(&config, settings.websocket_endpoint.as_deref()));
+            serve(emf, async |event: SocketEvent, time_left| socket.answer(event, time_left).await).await
         }
         Role::DeadLetters => {
-            let (store, prefix) =
-                (open_store(&settings, &config, Arc::new(SystemIds), Arc::new(SystemClock)), &settings.prefix);
-            serve(async |batch: SqsEvent, _| Ok(dead_letters::record(&store, prefix, batch, SystemClock.now()).await))
-                .await
+            let app = open(&settings, &config)?;
+            serve(None, async |batch: SqsEvent, _| Ok(dead_letters::record(&app, &settings.prefix, batch).await)).await
         }
     }
 }
@@ -88,17 +99,25 @@ async fn warm_up(app: &App, service: Service) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Answers invocations with what `handle` makes of them in the time that is left.
-async fn serve<E, A>(handle: impl AsyncFn(E, Duration) -> Result<A, String>) -> Result<(), AnyError>
+/// Answers invocations with what `handle` makes of them in the time that is left; then writes their metrics.
+async fn serve<E, A>(emf: Option<Emf>, handle: impl AsyncFn(E, Duration) -> Result<A, String>) -> Result<(), AnyError>
 where
     E: DeserializeOwned,
     A: Serialize,
 {
-    let handle = &handle;
+    let (emf, handle) = (&emf, &handle);
     let service = service_fn(|event: LambdaEvent<E>| {
         let LambdaEvent { payload, context } = event;
         let (span, time_left) = (logs::invocation_span(&context), time_left(&context));
-        async move { handle(payload, time_left).await }.instrument(span).boxed_local()
+        async move {
+            let answer = handle(payload, time_left).await;
+            if let Some(emf) = emf {
+                emf.flush(&context.request_id, SystemClock.now().as_millisecond());
+            }
+            answer
+        }
+        .instrument(span)
+        .boxed_local()
     });
     Runtime::new(service).run().await
 }

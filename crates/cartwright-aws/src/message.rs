@@ -1,7 +1,7 @@
 //! An event on its way: spliced into what EventBridge takes, and read out of what SQS brings.
 //!
 //! EventBridge gives each event an id and a time of its own. Ours travel in the detail, as its first member:
-//! `"metadata": {"id", "correlationId", "causationId", "time"}`. It is taken out again before a consumer sees the event, so
+//! `"metadata": {"id", "correlationId", "causationId", "traceparent", "time"}`. It is taken out again before a consumer sees the event, so
 //! that the detail is what was emitted, to the letter. An event that someone else put on the bus has no such member; it goes
 //! by EventBridge's id and time. What is put back into a queue comes as our own envelope.
 
@@ -10,6 +10,7 @@ use std::fmt;
 
 use cartwright::cards::{text_without_cards, without_cards};
 use cartwright::events::Envelope;
+use cartwright::trace::{Context, read_or_none};
 use jiff::Timestamp;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -27,14 +28,21 @@ struct Metadata {
     correlation_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     causation_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read_or_none")]
+    traceparent: Option<Context>,
     time: Timestamp,
 }
 
 /// The detail of `event` with its ids as first member; none when the detail is no object, which nobody emits.
 pub fn with_metadata(event: &Envelope) -> Option<String> {
-    let Envelope { id, time, causation_id, correlation_id, .. } = event;
-    let metadata =
-        Metadata { id: *id, correlation_id: correlation_id.clone(), causation_id: *causation_id, time: *time };
+    let Envelope { id, time, causation_id, correlation_id, traceparent, .. } = event;
+    let metadata = Metadata {
+        id: *id,
+        correlation_id: correlation_id.clone(),
+        causation_id: *causation_id,
+        traceparent: *traceparent,
+        time: *time,
+    };
     let metadata = serde_json::to_string(&metadata).ok()?;
     let members = event.detail.get().trim_start().strip_prefix('{')?;
     let comma = if members.trim_start().starts_with('}') { "" } else { "," };
@@ -54,8 +62,8 @@ pub fn sendable(text: &str) -> String {
 pub fn read(body: &str) -> Result<Envelope, String> {
     let mut event: Envelope = serde_json::from_str(body).map_err(|error| error.to_string())?;
     if let Some((metadata, detail)) = take_metadata(event.detail.get()) {
-        let Metadata { id, correlation_id, causation_id, time } = metadata;
-        event = Envelope { id, correlation_id, causation_id, time, detail, ..event };
+        let Metadata { id, correlation_id, causation_id, traceparent, time } = metadata;
+        event = Envelope { id, correlation_id, causation_id, traceparent, time, detail, ..event };
     } else if event.correlation_id.is_empty() {
         event.correlation_id = event.id.to_string();
     }
@@ -121,6 +129,7 @@ mod tests {
             time: "2026-01-02T03:04:05.678901Z".parse().unwrap(),
             correlation_id: "request-1".into(),
             causation_id: Some(Uuid::from_u128(2)),
+            traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
             detail: RawValue::from_string(detail.to_owned()).unwrap(),
         }
     }
@@ -155,6 +164,7 @@ mod tests {
             assert!(detail.contains(' ') || back.detail.get() == detail, "{}", back.detail);
             assert_eq!((back.id, back.time), (event.id, event.time));
             assert_eq!((back.correlation_id.as_str(), back.causation_id), ("request-1", event.causation_id));
+            assert_eq!(back.traceparent, event.traceparent);
         }
         assert!(read(&sent(&event("{}"), r#"{"n":1.50}"#)).unwrap().detail.get().contains("1.50"));
         assert_eq!(with_metadata(&event("[1]")), None);

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use cartwright::attempt::MAX_RECEIVES;
-use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::access::IssuerSettings;
+use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
 use cartwright::events::Queue;
 use cartwright::store::Table;
 use http::HeaderValue;
@@ -17,10 +17,18 @@ pub struct Settings {
     pub role: Role,
     /// What the name of every table and queue begins with.
     pub prefix: String,
+    /// Where the WebSocket API is managed, for those who tell its sockets something.
+    pub websocket_endpoint: Option<String>,
     /// Settings of the shop.
     pub config: Config,
+    /// Whether callers must say who they are.
+    pub is_access_required: bool,
+    /// Whose tokens are taken, if anybody's.
+    pub issuer: Option<IssuerSettings>,
     /// What to log.
     pub log: Targets,
+    /// Whether to write metrics into the log, of which CloudWatch makes metrics at a price.
+    pub has_metrics: bool,
     /// How to reach AWS.
     pub aws: Aws,
 }
@@ -39,10 +47,10 @@ pub enum Role {
     Worker {
         /// The queue.
         queue: Queue,
-        /// Receives after which a message is dead: as often as SQS hands it out.
-        max_receives: u32,
         /// Where it publishes notifications, if that is its work.
         topics: Option<Topics>,
+        /// How it sends e-mail, if that is its work and there is a server.
+        mail: Option<MailServer>,
     },
     /// Puts committed events on the bus.
     Relay {
@@ -51,6 +59,8 @@ pub enum Role {
     },
     /// Records what arrives in the dead-letter queues.
     DeadLetters,
+    /// Hears what is said on WebSockets.
+    WebSocket,
 }
 
 /// The topics of notifications, by their ARNs.
@@ -60,6 +70,22 @@ pub struct Topics {
     pub customers: String,
     /// What operators are told.
     pub operators: String,
+}
+
+/// The server that e-mail is handed to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MailServer {
+    /// Its URL, which may hold a password.
+    pub url: String,
+    /// The sender.
+    pub from: String,
+}
+
+/// Never shows the password.
+impl fmt::Debug for MailServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailServer").field("from", &self.from).finish_non_exhaustive()
+    }
 }
 
 /// Which part of the API a function is for. It serves all of it, but its role lets it reach the tables of this part only.
@@ -79,6 +105,8 @@ pub enum Service {
     Queues,
     /// The operators' inbox, webhooks and their deliveries.
     Notifications,
+    /// Who asks, and API keys.
+    Access,
     /// What needs no table: health, description, documentation, unknown paths.
     Site,
 }
@@ -122,14 +150,30 @@ impl Settings {
         let log = find("CARTWRIGHT_LOG").unwrap_or_else(|| "info".to_owned());
         Ok(Settings {
             role: role(&find, &get)?,
+            websocket_endpoint: find("WEBSOCKET_ENDPOINT"),
             prefix: get("PREFIX", "what the names of the tables and queues begin with, such as shop-")?,
             config: Config {
                 currency,
                 operation_tables: tables.split(',').map(|name| name.trim().to_owned()).collect(),
+                // Operators are mailed by their topic.
+                email: EmailConfig { customers: find("EMAIL_CUSTOMERS").is_some(), operators: None },
+                webhook_allow_private: false,
             },
+            // What nobody has set is closed.
+            is_access_required: match find("ACCESS").as_deref() {
+                None | Some("required") => true,
+                Some("open") => false,
+                Some(other) => return Err(format!("ACCESS is {other:?}: it must be required or open")),
+            },
+            issuer: issuer(&find)?,
             log: log.parse().map_err(|_| {
                 format!("CARTWRIGHT_LOG is {log:?}: it must be levels such as info or warn,cartwright=debug")
             })?,
+            has_metrics: match find("METRICS").as_deref() {
+                None | Some("on") => true,
+                Some("off") => false,
+                Some(other) => return Err(format!("METRICS is {other:?}: it must be on or off")),
+            },
             aws: Aws {
                 region: get("AWS_REGION", "a region, as Lambda sets it")?,
                 endpoint_url: find("AWS_ENDPOINT_URL"),
@@ -141,11 +185,25 @@ impl Settings {
     }
 }
 
+fn issuer(find: &impl Fn(&str) -> Option<String>) -> Result<Option<IssuerSettings>, String> {
+    let Some(url) = find("OIDC_ISSUER") else { return Ok(None) };
+    let names = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+    let missing = || "OIDC_AUDIENCE is missing: it must be whom the tokens of OIDC_ISSUER are meant for".to_owned();
+    Ok(Some(IssuerSettings {
+        url,
+        audiences: find("OIDC_AUDIENCE").map(names).ok_or_else(missing)?,
+        keys_url: find("OIDC_JWKS_URL"),
+        username_claims: find("OIDC_USERNAME_CLAIM")
+            .map_or_else(|| vec![IssuerSettings::USERNAME_CLAIM.to_owned()], names),
+        roles_claim: find("OIDC_ROLES_CLAIM").unwrap_or_else(|| IssuerSettings::ROLES_CLAIM.to_owned()),
+    }))
+}
+
 fn role(
     find: &impl Fn(&str) -> Option<String>,
     get: &impl Fn(&str, &str) -> Result<String, String>,
 ) -> Result<Role, String> {
-    let role = get("ROLE", "api, worker, relay or dead-letters")?;
+    let role = get("ROLE", "api, worker, relay, dead-letters or websocket")?;
     match role.as_str() {
         "api" => {
             let names = Service::ALL.map(Service::name).join(", ");
@@ -163,10 +221,6 @@ fn role(
             let names = Queue::ALL.map(Queue::name).join(", ");
             let name = get("QUEUE", &format!("one of {names}"))?;
             let queue = Queue::named(&name).ok_or_else(|| format!("QUEUE is {name:?}: it must be one of {names}"))?;
-            let receives = find("MAX_RECEIVES").unwrap_or_else(|| MAX_RECEIVES.to_string());
-            let max_receives = receives.parse().ok().filter(|receives| *receives > 0);
-            let max_receives = max_receives
-                .ok_or_else(|| format!("MAX_RECEIVES is {receives:?}: it must be the maxReceiveCount of {name}"))?;
             let topics = (queue == Queue::NotificationQueue).then(|| {
                 let customers = get("CUSTOMER_TOPIC_ARN", "the ARN of the topic for customers")?;
                 Ok::<_, String>(Topics {
@@ -174,11 +228,19 @@ fn role(
                     operators: get("OPERATOR_TOPIC_ARN", "the ARN of the topic for operators")?,
                 })
             });
-            Ok(Role::Worker { queue, max_receives, topics: topics.transpose()? })
+            let mail = find("SMTP_URL").filter(|_| queue == Queue::EmailQueue).map(|url| {
+                let from = get("EMAIL_FROM", "the sender of e-mail")?;
+                Ok::<_, String>(MailServer { url, from })
+            });
+            Ok(Role::Worker { queue, topics: topics.transpose()?, mail: mail.transpose()? })
         }
         "relay" => Ok(Role::Relay { bus: get("EVENT_BUS", "the name of the event bus")? }),
         "dead-letters" => Ok(Role::DeadLetters),
-        _ => Err(format!("ROLE is {role:?}: it must be api, worker, relay or dead-letters")),
+        "websocket" => {
+            get("WEBSOCKET_ENDPOINT", "the URL of the stage of the WebSocket API, from https on")?;
+            Ok(Role::WebSocket)
+        }
+        _ => Err(format!("ROLE is {role:?}: it must be api, worker, relay, dead-letters or websocket")),
     }
 }
 
@@ -190,6 +252,7 @@ impl Role {
             Role::Worker { .. } => "worker",
             Role::Relay { .. } => "relay",
             Role::DeadLetters => "dead-letters",
+            Role::WebSocket => "websocket",
         }
     }
 
@@ -200,13 +263,14 @@ impl Role {
             Role::Worker { queue, .. } => queue.name(),
             Role::Relay { .. } => "outbox",
             Role::DeadLetters => "queues",
+            Role::WebSocket => "feed",
         }
     }
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 8] = [
+    pub const ALL: [Service; 9] = [
         Service::Catalog,
         Service::Basket,
         Service::Ordering,
@@ -214,6 +278,7 @@ impl Service {
         Service::Operations,
         Service::Queues,
         Service::Notifications,
+        Service::Access,
         Service::Site,
     ];
 
@@ -227,6 +292,7 @@ impl Service {
             Service::Operations => "operations",
             Service::Queues => "queues",
             Service::Notifications => "notifications",
+            Service::Access => "access",
             Service::Site => "site",
         }
     }
@@ -240,6 +306,7 @@ impl Service {
             Service::Purchases => Some(Table::Purchases),
             Service::Operations | Service::Queues => Some(Table::Operations),
             Service::Notifications => Some(Table::Notifications),
+            Service::Access => Some(Table::Access),
             Service::Site => None,
         }
     }

@@ -40,8 +40,12 @@ impl Notifier for SnsNotifier {
             Audience::Operators => &self.topics.operators,
         };
         let (about, id) = match &notification.facts {
-            Facts::Order { user_name, .. } => ("userName", user_name.as_str().to_owned()),
+            Facts::Order { user_name, .. } | Facts::Product { user_name: Some(user_name), .. } => {
+                ("userName", user_name.as_str().to_owned())
+            }
             Facts::Product { product_id, .. } => ("productId", product_id.to_string()),
+            Facts::Queue { queue, .. } => ("queue", queue.clone()),
+            Facts::Webhook { subscription_id, .. } => ("subscriptionId", subscription_id.to_string()),
         };
         let program = serde_json::to_string(notification).map_err(Error::internal)?;
         let by_protocol = json!({"default": notification.text, "sqs": program, "lambda": program, "http": program,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use cartwright::app::App;
-use cartwright::attempt::{FIRST_PAUSE, MAX_PAUSE, attempt, is_dead, pause_after};
+use cartwright::attempt::{Outcome, attempt, count, is_dead};
 use cartwright::error::{Error, Result};
 use cartwright::events::Queue;
 use futures_util::future::join_all;
@@ -28,14 +28,13 @@ const TIME_TO_NOTE: Duration = Duration::from_secs(5);
 pub struct Worker {
     app: App,
     queue: Queue,
-    max_receives: u32,
     sqs: Client,
 }
 
 impl Worker {
     /// A worker that has the messages of `queue` processed by the services of `app`.
-    pub fn new(app: App, queue: Queue, max_receives: u32, sqs: Client) -> Self {
-        Worker { app, queue, max_receives, sqs }
+    pub fn new(app: App, queue: Queue, sqs: Client) -> Self {
+        Worker { app, queue, sqs }
     }
 
     /// Processes a batch, within the time the function has left. Answers what of it is to be handed out again.
@@ -56,19 +55,26 @@ impl Worker {
         if let Ok(event) = &event {
             Span::current().record("correlationId", event.correlation_id.as_str());
         }
-        let Err(error) = attempt(&self.app, self.queue, event, time_limit).await else { return true };
+        let Err(error) = attempt(&self.app, self.queue, event, time_limit).await else {
+            count(&self.app, self.queue, Outcome::Processed);
+            return true;
+        };
         let (queue, receives) = (self.queue.name(), message.receives());
-        if is_dead(&error, receives, self.max_receives) {
+        if is_dead(&error, receives, self.queue.retries().max_receives()) {
             let buried = self.bury(message, receives, &error).await;
             match &buried {
-                Ok(()) => tracing::error!(queue, receives, %error, "a message is dead"),
+                Ok(()) => {
+                    count(&self.app, self.queue, Outcome::Dead);
+                    tracing::error!(queue, receives, %error, "a message is dead");
+                }
                 Err(why) => {
                     tracing::error!(queue, receives, %error, %why, "a dead message could not be sent on; it will be received again")
                 }
             }
             return buried.is_ok();
         }
-        let pause = pause_after(receives, FIRST_PAUSE, MAX_PAUSE, self.app.ids.random());
+        count(&self.app, self.queue, Outcome::Failed);
+        let pause = self.queue.retries().pause_after(receives, self.app.ids.random());
         tracing::warn!(queue, receives, %error, ?pause, "a message failed; it will be received again");
         if let Err(error) = self.hide(message, pause).await {
             tracing::warn!(queue, %error, "the pause of a message could not be set; it is that of the queue");

@@ -2,26 +2,28 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
+
+use utoipa::openapi::OpenApi;
 
 use crate::access::Requires;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{Door, Routes, put_events};
-use crate::{basket, catalog, customers, notifications, operations, ordering, purchases};
+use crate::{basket, catalog, customers, feed, notifications, operations, ordering, probes, purchases};
 
 #[rustfmt::skip]
 fn routes() -> Routes {
-    use Requires::{Anyone, Customer, Staff};
+    use Requires::{Admin, Anyone, Customer, Staff};
+    use crate::access::http as access;
     use basket::http as baskets;
     use catalog::http as products;
     use customers::http as people;
     use notifications::http as notes;
+    use notifications::{watchers::http as watchers, webhooks::http as webhooks};
     use ordering::http as orders;
     use crate::queues::http as queues;
 
@@ -37,6 +39,10 @@ fn routes() -> Routes {
         .get   ("/v1/products/{id}/stock/movements",   Staff,    products::list_movements, "List the stock ledger, newest first")
         .post  ("/v1/products/{id}/stock/movements",   Staff,    products::move_stock,     "Book goods received or written off")
         .get   ("/v1/products/{id}/stock/movements/{movementId}", Staff,    products::get_movement, "Get a line of the stock ledger")
+        .get   ("/v1/products/{id}/watchers",          Staff,    watchers::list_watchers,  "List those who wait for a product")
+        .get   ("/v1/products/{id}/watchers/{username}", Customer, watchers::get_watch,    "Get whether a customer waits for a product")
+        .put   ("/v1/products/{id}/watchers/{username}", Customer, watchers::watch_product, "Tell a customer once when a product is back in stock")
+        .delete("/v1/products/{id}/watchers/{username}", Customer, watchers::unwatch_product, "Do not tell them")
         .section("Baskets")
         .get   ("/v1/baskets",                         Staff,    baskets::list_baskets,    "List baskets, by user name")
         .get   ("/v1/baskets/{user}",                  Customer, baskets::get_basket,      "Get a basket")
@@ -69,6 +75,16 @@ fn routes() -> Routes {
         .section("Notifications")
         .get   ("/v1/inbox",                           Staff,    notes::list_operators_inbox, "List what operators were told, newest first")
         .put   ("/v1/inbox/read",                      Staff,    notes::mark_operators_read, "Mark what operators were told as read")
+        .get   ("/v1/subscriptions",                   Staff,    webhooks::list_subscriptions, "List webhooks, oldest first")
+        .post  ("/v1/subscriptions",                   Staff,    webhooks::subscribe,      "Add a webhook")
+        .get   ("/v1/subscriptions/{id}",              Staff,    webhooks::get_subscription, "Get a webhook")
+        .patch ("/v1/subscriptions/{id}",              Staff,    webhooks::patch_subscription, "Change a webhook, or make it active again")
+        .delete("/v1/subscriptions/{id}",              Staff,    webhooks::unsubscribe,    "Remove a webhook")
+        .post  ("/v1/subscriptions/{id}/secret",       Staff,    webhooks::rotate_secret,  "Give a webhook a new secret; the one before counts for another day")
+        .post  ("/v1/subscriptions/{id}/test",         Staff,    webhooks::test_subscription, "Send a webhook a test")
+        .get   ("/v1/deliveries",                      Staff,    webhooks::list_deliveries, "List deliveries to webhooks, newest first")
+        .get   ("/v1/deliveries/{id}",                 Staff,    webhooks::get_delivery,   "Get a delivery and its attempts")
+        .post  ("/v1/deliveries/{id}/redeliver",       Staff,    webhooks::redeliver,      "Deliver again, with the same id")
         .section("Queues")
         .get   ("/v1/queues",                          Staff,    queues::list_queues,      "List the queues and what they hold")
         .get   ("/v1/queues/{name}",                   Staff,    queues::get_queue,        "Get a queue and what it holds")
@@ -76,6 +92,8 @@ fn routes() -> Routes {
         .get   ("/v1/queues/{name}/dead-letters/{id}", Staff,    queues::get_dead_letter,  "Get a dead letter")
         .post  ("/v1/queues/{name}/dead-letters/redrive", Staff,    queues::redrive_dead_letters, "Put dead letters back into their queue")
         .post  ("/v1/queues/{name}/dead-letters/discard", Staff,    queues::discard_dead_letters, "Remove dead letters for good")
+        .section("Live feed")
+        .get   ("/v1/feed",                            Customer, feed::http::follow,       "Follow an order, a customer, the operators, a queue or purchases")
         .section("Operations")
         .post  ("/v1/operations",                      Staff,    operations::http::operate, "Do what is named, with an item of a table")
         .section("Purchases")
@@ -86,6 +104,13 @@ fn routes() -> Routes {
         .get   ("/v1/purchases/{id}",                  Staff,    purchases::http::get_purchase,        "Get a purchase and how far it has come")
         .put   ("/v1/purchases/{id}",                  Staff,    purchases::http::replace_purchase,    "Replace a purchase")
         .delete("/v1/purchases/{id}",                  Staff,    purchases::http::delete_purchase,     "Delete a purchase")
+        .section("Access")
+        .get   ("/v1/me",                              Anyone,   access::get_me,           "Tell who makes the request")
+        .get   ("/v1/api-keys",                        Admin,    access::list_keys,        "List API keys, oldest first")
+        .post  ("/v1/api-keys",                        Admin,    access::create_key,       "Create an API key; its secret is told once")
+        .get   ("/v1/api-keys/{keyId}",                Admin,    access::get_key,          "Get an API key, without its secret")
+        .delete("/v1/api-keys/{keyId}",                Admin,    access::revoke_key,       "Revoke an API key, at once")
+        .get   ("/v1/audit",                           Admin,    access::list_audit,       "List what staff and admins did, newest first")
         .section("Classic shop")
         .get   ("/product",                            Anyone,   catalog::classic::list_products,        "List products")
         .post  ("/product",                            Staff,    catalog::classic::create_product,       "Create a product")
@@ -121,32 +146,50 @@ fn routes() -> Routes {
         .delete("/product-purchase/{id}",              Staff,    purchases::classic::delete_purchase,    "Delete a purchase")
 }
 
+/// What stands beside the API. The description and the page that shows it are the same for every shop, and in this repository;
+/// whether the server is ready tells nothing of it. How much is sold is no one's business: metrics are for staff.
+fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static) -> Routes {
+    use Requires::{Anyone, Staff};
+    // Made when it is first asked for: most Lambda functions never are.
+    let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
+    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
+    let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
+    let asyncapi = async || ([(CONTENT_TYPE, "application/json")], feed::asyncapi());
+    let docs = async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"));
+    routes
+        .beside(Method::GET, "/health", Anyone, probes::health)
+        .beside(Method::GET, "/health/live", Anyone, probes::live)
+        .beside(Method::GET, "/health/ready", Anyone, probes::ready)
+        .beside(Method::GET, "/metrics", Staff, probes::metrics)
+        .beside(Method::GET, "/openapi.json", Anyone, openapi)
+        .beside(Method::GET, "/asyncapi.json", Anyone, asyncapi)
+        // Who opens a socket may say on it who they are.
+        .beside(Method::GET, "/ws", Anyone, feed::accept)
+        .beside(Method::GET, "/", Anyone, async || (StatusCode::FOUND, [(LOCATION, "/docs")]))
+        .beside(Method::POST, "/", Staff, put_events)
+        .beside(Method::GET, "/docs", Anyone, docs)
+        .beside(Method::GET, "/docs/{*file}", Anyone, async move |Path(file): Path<String>| docs_file(&file, config))
+}
+
 /// Method and path of every route of the API, in the order of the list above.
 pub fn table() -> Vec<(Method, &'static str)> {
     routes().table()
 }
 
-/// The API behind its door, with its description and the page that shows it.
-pub fn door(app: &App) -> Door {
-    let (router, document) = routes().build();
-    // Made when it is first asked for: most Lambda functions never are.
-    let document = Arc::new(LazyLock::new(move || document().to_json().expect("a description has a JSON form")));
-    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout());
-    let openapi = async move || ([(CONTENT_TYPE, "application/json")], document.to_string());
-    let router: Router<App> = router
-        .route("/health", get(health))
-        .route("/openapi.json", get(openapi))
-        .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/docs")])).post(put_events))
-        .route("/docs", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("docs.html"))))
-        .route("/docs/{*file}", get(async move |Path(file): Path<String>| docs_file(&file, config)));
-    Door::new(router.with_state(app.clone()), app)
+/// Method, path and requirement of every route there is, those beside the API last.
+pub fn requirements() -> Vec<(&'static str, &'static str, Requires)> {
+    let routes = routes();
+    let document = routes.document();
+    beside(routes, document).requirements()
 }
 
-/// Ready to serve: the listener opens only when the store is open and the queues are loaded, and the store can take
-/// commits. A store that cannot is a 503, so that whoever watches restarts the server.
-async fn health(State(app): State<App>) -> Result<impl IntoResponse> {
-    app.store.health()?;
-    Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#))
+/// The API behind its door, with its description and the page that shows it.
+pub fn door(app: &App) -> Door {
+    let routes = routes();
+    let document = routes.document();
+    let routes = beside(routes, document);
+    let patterns: Vec<&'static str> = routes.patterns();
+    Door::new(routes.build().with_state(app.clone()), app).watching(app, patterns)
 }
 
 /// A file of the docs page, from inside the binary.

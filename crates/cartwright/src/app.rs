@@ -1,16 +1,21 @@
 //! What a handler may touch: the ports, the settings, and the identity of the request or message it works for.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::access::Principal;
+use crate::access::{Access, Allowed, Asked, Principal};
 use crate::config::Config;
 use crate::events::{Envelope, Event};
-use crate::notifications::Notifier;
+use crate::feed::{Hub, Live};
+use crate::metrics::{BUILD_INFO, Host, START_TIME};
+use crate::notifications::{Channels, Notifier};
 use crate::queues::QueueAdmin;
+use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
+use crate::telemetry::{Telemetry, Traced};
+use crate::trace;
 use crate::values::{OrderId, ProductId};
 
 /// The time of day.
@@ -40,14 +45,22 @@ pub struct Ports {
     pub queues: Arc<dyn QueueAdmin>,
     /// Who tells customers and operators what happened.
     pub notifier: Arc<dyn Notifier>,
+    /// Who tells those who listen that there is something new, once somebody was named.
+    pub live: OnceLock<Arc<dyn Live>>,
+    /// What carries notifications over the internet.
+    pub channels: Channels,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub ids: Arc<dyn Ids>,
     /// Settings.
     pub config: Config,
+    /// How the shop tells who asks.
+    pub access: Access,
     /// Requests with an `Idempotency-Key` that are being carried out in this process.
     pub in_flight: Arc<InFlight>,
+    /// The instruments of this process.
+    pub telemetry: Telemetry,
 }
 
 /// The application as one request or one message sees it: the ports, and the ids by which everything that comes of this
@@ -58,6 +71,7 @@ pub struct App {
     correlation_id: Arc<str>,
     causation_id: Option<Uuid>,
     principal: Arc<Principal>,
+    asked: Option<Arc<Asked>>,
 }
 
 impl std::ops::Deref for App {
@@ -68,7 +82,8 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// The application over these ports, and none of the others.
+    /// The application over these ports, and none of the others; open to whoever reaches it. Its listeners are those of this
+    /// process.
     pub fn new(
         store: Arc<dyn Store>,
         queues: Arc<dyn QueueAdmin>,
@@ -77,17 +92,41 @@ impl App {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Self {
-        App::over(Ports { store, queues, notifier, clock, ids, config, in_flight: Arc::default() })
+        let (channels, access) = (Channels::default(), Access::open());
+        let (live, in_flight, telemetry) = (OnceLock::new(), Arc::default(), Telemetry::default());
+        App::over(Ports { store, queues, notifier, channels, live, clock, ids, config, access, in_flight, telemetry })
     }
 
     /// The application over all of these ports.
-    pub fn over(ports: Ports) -> Self {
+    pub fn over(mut ports: Ports) -> Self {
+        let metrics = Arc::clone(&ports.telemetry.metrics);
+        metrics.gauge(BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.gauge(START_TIME, &[]).set(u64::try_from(ports.clock.now().as_microsecond()).unwrap_or(0));
+        ports.notifier = Arc::new(Traced::new(ports.notifier));
+        ports.store = Arc::new(Measured::new(ports.store, metrics));
         App {
             ports: Arc::new(ports),
             correlation_id: Arc::from(""),
             causation_id: None,
             principal: Arc::new(Principal::Operator),
+            asked: None,
         }
+    }
+
+    /// Names who tells those who listen. Counts only before anybody was told anything.
+    pub fn tell_by(&self, live: Arc<dyn Live>) {
+        let _ = self.live.set(live);
+    }
+
+    /// Who tells those who listen: those of this process, unless somebody else was named.
+    pub fn live(&self) -> &dyn Live {
+        &**self.live.get_or_init(|| Arc::new(Hub::default()))
+    }
+
+    /// Has `host` measure into the application's metrics.
+    pub fn hosted_by(&self, host: Arc<dyn Host>) {
+        host.attach(&self.telemetry.metrics);
+        let _ = self.telemetry.host.set(host);
     }
 
     /// The id of the request all this comes of.
@@ -103,6 +142,16 @@ impl App {
     /// Who makes the request that this works for. A message is handled in the name of the shop itself.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The application as seen by a request that the guard of its route has let pass.
+    pub(crate) fn for_allowed(&self, allowed: &Allowed) -> App {
+        App { principal: Arc::clone(&allowed.principal), asked: allowed.asked.clone(), ..self.clone() }
+    }
+
+    /// What staff or an admin asked for, if this works for a request of theirs that may change something.
+    pub(crate) fn asked(&self) -> Option<&Asked> {
+        self.asked.as_deref()
     }
 
     /// The application as seen by a request that `principal` makes.
@@ -125,6 +174,7 @@ impl App {
             time: self.clock.now(),
             correlation_id: self.correlation_id.to_string(),
             causation_id: self.causation_id,
+            traceparent: trace::current(),
             detail: event.detail(),
         }
     }

@@ -15,6 +15,8 @@ use serde_json::{Map, Value};
 pub enum Kind {
     /// The request itself is malformed: syntax, a missing or bad field. 400.
     Invalid,
+    /// Nobody knows who asks, and it matters. 401.
+    Unauthenticated,
     /// It may not be done. 403.
     Forbidden,
     /// Nothing is there. 404.
@@ -55,6 +57,7 @@ impl Kind {
     pub fn status(self) -> StatusCode {
         match self {
             Kind::Invalid => StatusCode::BAD_REQUEST,
+            Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -73,9 +76,12 @@ impl Kind {
     /// everything else may, once its cause has arrived, the contention is over or the defect is mended.
     pub fn fate(self) -> Fate {
         match self {
-            Kind::Invalid | Kind::Forbidden | Kind::TooLarge | Kind::UnsupportedMediaType | Kind::Unprocessable => {
-                Fate::DeadLetter
-            }
+            Kind::Invalid
+            | Kind::Unauthenticated
+            | Kind::Forbidden
+            | Kind::TooLarge
+            | Kind::UnsupportedMediaType
+            | Kind::Unprocessable => Fate::DeadLetter,
             Kind::NotFound
             | Kind::MethodNotAllowed
             | Kind::Conflict

@@ -6,17 +6,23 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{Ref, RefOr};
 use uuid::Uuid;
 
+use crate::access::{self, ActionTaken};
 use crate::app::App;
+use crate::attempt::RetryPolicy;
 use crate::basket::{self, CheckoutBasket};
-use crate::catalog::{self, StockLevel, StockMoved, StockRejected, StockReserved};
+use crate::catalog::{self, ProductRemoved, StockLevel, StockMoved, StockRejected, StockReserved};
 use crate::customers::CustomerErased;
 use crate::error::{Error, Kind, Result};
-use crate::notifications;
+use crate::notifications::{self, DeliveryDue, EmailDue, WatchersDue};
 use crate::ordering::{self, OrderFact};
 use crate::purchases::{self, PurchaseRequested, PurchaseStored};
 use crate::queues::DeadLettersTaken;
+use crate::trace;
 use crate::values::OrderId;
 
 /// The name of the event bus.
@@ -41,18 +47,27 @@ pub struct Envelope {
     /// The id of the event this one came of, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<Uuid>,
+    /// The place in a trace that it came of, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::read_or_none")]
+    pub traceparent: Option<trace::Context>,
     /// The facts, as JSON.
     pub detail: Box<RawValue>,
 }
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident($detail:ty) from $source:literal => [$($queue:ident),*];)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident($detail:ty) from $source:literal => [$($queue:ident),*];)*) => {
         /// Something that happened.
         #[derive(Debug, Clone)]
-        pub enum Event { $($(#[$doc])* $name($detail),)* }
+        pub enum Event { $($(#[doc = $doc])* $name($detail),)* }
 
         /// The rules of the bus: source and detail type of every event, and the queues it goes to.
         pub const RULES: &[Rule] = &[$(Rule { source: $source, detail_type: stringify!($name), queues: &[$(Queue::$queue),*] },)*];
+
+        /// What each event tells, in the order of [`RULES`]: in words, and as the schema of its detail, which is added to
+        /// `schemas` with those it refers to.
+        pub fn descriptions(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Vec<(&'static str, RefOr<Schema>)> {
+            vec![$((concat!($($doc),*).trim(), reference::<$detail>(schemas)),)*]
+        }
 
         impl Event {
             /// The event's name, EventBridge's detail type.
@@ -113,7 +128,7 @@ events! {
     /// Not every line can be reserved; nothing is.
     StockRejected(StockRejected) from "cartwright.catalog" => [OrderStatusQueue];
     /// A customer was erased; their data is to go wherever it is kept.
-    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue, NotificationQueue];
+    CustomerErased(CustomerErased) from "cartwright.customers" => [OrderErasureQueue, BasketErasureQueue, NotificationQueue, AuditQueue];
     /// Stock of one or more products was reserved, released, shipped, received or counted.
     StockMoved(StockMoved) from "cartwright.catalog" => [StockLedgerQueue];
     /// Nothing of a product is available any more.
@@ -123,11 +138,29 @@ events! {
     /// A purchase made elsewhere, a change of one or its removal was accepted.
     PurchaseRequested(PurchaseRequested) from "cartwright.purchases" => [PurchaseQueue];
     /// It was applied.
-    PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue];
+    PurchaseStored(PurchaseStored) from "cartwright.purchases" => [PurchaseSummaryQueue, NotificationQueue];
+    /// A product left the catalogue.
+    ProductRemoved(ProductRemoved) from "cartwright.catalog" => [NotificationQueue];
+    /// Those who watch a product that is back in stock are to be told.
+    WatchersDue(WatchersDue) from "cartwright.notifications" => [NotificationQueue];
+    /// A notification is to be mailed.
+    EmailDue(EmailDue) from "cartwright.notifications" => [EmailQueue];
+    /// A notification is to be delivered to a webhook.
+    DeliveryDue(DeliveryDue) from "cartwright.notifications" => [WebhookQueue];
     /// An operator put dead letters back into their queue.
-    DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [];
+    DeadLettersRedriven(DeadLettersTaken) from "cartwright.operations" => [AuditQueue];
     /// An operator removed dead letters for good.
-    DeadLettersDiscarded(DeadLettersTaken) from "cartwright.operations" => [];
+    DeadLettersDiscarded(DeadLettersTaken) from "cartwright.operations" => [AuditQueue];
+    /// Staff or an admin changed something.
+    ActionTaken(ActionTaken) from "cartwright.access" => [AuditQueue];
+}
+
+/// Adds the schema of `T` to `schemas`, with those it refers to, and refers to it.
+fn reference<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> RefOr<Schema> {
+    let name = T::name().into_owned();
+    schemas.push((name.clone(), T::schema()));
+    T::schemas(schemas);
+    Ref::from_schema_name(name).into()
 }
 
 /// One rule of the bus.
@@ -162,11 +195,17 @@ pub enum Queue {
     PurchaseSummaryQueue,
     /// Notifications: customers and operators are told what happened.
     NotificationQueue,
+    /// Notifications: e-mails are handed to their server.
+    EmailQueue,
+    /// Notifications: webhooks are called.
+    WebhookQueue,
+    /// Access: what staff and admins did is written down.
+    AuditQueue,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Queue; 9] = [
+    pub const ALL: [Queue; 12] = [
         Queue::OrderQueue,
         Queue::StockQueue,
         Queue::OrderStatusQueue,
@@ -176,6 +215,9 @@ impl Queue {
         Queue::PurchaseQueue,
         Queue::PurchaseSummaryQueue,
         Queue::NotificationQueue,
+        Queue::EmailQueue,
+        Queue::WebhookQueue,
+        Queue::AuditQueue,
     ];
 
     /// The queue's name.
@@ -190,6 +232,27 @@ impl Queue {
             Queue::PurchaseQueue => "PurchaseQueue",
             Queue::PurchaseSummaryQueue => "PurchaseSummaryQueue",
             Queue::NotificationQueue => "NotificationQueue",
+            Queue::EmailQueue => "EmailQueue",
+            Queue::WebhookQueue => "WebhookQueue",
+            Queue::AuditQueue => "AuditQueue",
+        }
+    }
+
+    /// How often its messages are received, and how long they wait in between: the same wherever they are delivered.
+    pub const fn retries(self) -> RetryPolicy {
+        match self {
+            Queue::EmailQueue => RetryPolicy::MAIL,
+            Queue::WebhookQueue => RetryPolicy::WEBHOOKS,
+            Queue::OrderQueue
+            | Queue::StockQueue
+            | Queue::OrderStatusQueue
+            | Queue::StockLedgerQueue
+            | Queue::OrderErasureQueue
+            | Queue::BasketErasureQueue
+            | Queue::PurchaseQueue
+            | Queue::PurchaseSummaryQueue
+            | Queue::NotificationQueue
+            | Queue::AuditQueue => RetryPolicy::INSIDE,
         }
     }
 
@@ -273,6 +336,20 @@ async fn consume(app: &App, queue: Queue, message: &Envelope) -> Result<()> {
         ) => notifications::on_order_moved(app, message, order).await,
         (Queue::NotificationQueue, Event::StockDepleted(level) | Event::StockReplenished(level)) => {
             notifications::on_stock_turned(app, message, level).await
+        }
+        (Queue::NotificationQueue, Event::PurchaseStored(stored)) => {
+            notifications::on_purchase_stored(app, message, stored).await
+        }
+        (Queue::NotificationQueue, Event::WatchersDue(due)) => notifications::on_watchers_due(app, message, due).await,
+        (Queue::NotificationQueue, Event::ProductRemoved(removed)) => {
+            notifications::on_product_removed(app, removed).await
+        }
+        (Queue::EmailQueue, Event::EmailDue(due)) => notifications::on_email_due(app, due).await,
+        (Queue::WebhookQueue, Event::DeliveryDue(due)) => notifications::on_delivery_due(app, due).await,
+        (Queue::AuditQueue, Event::CustomerErased(erased)) => access::on_customer_erased(app, erased).await,
+        (Queue::AuditQueue, Event::ActionTaken(action)) => access::on_action_taken(app, message, action).await,
+        (Queue::AuditQueue, Event::DeadLettersRedriven(taken) | Event::DeadLettersDiscarded(taken)) => {
+            access::on_dead_letters_taken(app, message, taken).await
         }
         (queue, event) => {
             let message = format!("{} has no consumer for {}.", queue.name(), event.detail_type());

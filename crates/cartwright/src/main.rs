@@ -6,21 +6,29 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cartwright::app::App;
-use cartwright::config::{Config, DEFAULT_OPERATION_TABLE};
+use cartwright::access::Access;
+use cartwright::access::ops::has_keys;
+use cartwright::app::{App, Ports};
+use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
+use cartwright::feed::Hub;
 use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::export::{self, Export};
 use cartwright::local::import::{self, Import};
+use cartwright::local::keys::{self, Keys};
 use cartwright::local::server::{LimitOptions, Redirect, TlsOptions};
+use cartwright::local::smtp::MailOptions;
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
-use cartwright::local::{DEMO_PRODUCTS, LogNotifier, seed, server};
+use cartwright::local::{AccessOptions, DEMO_PRODUCTS, LogNotifier, seed, server};
+use cartwright::notifications::Channels;
+use cartwright::notifications::email::Mail;
 use cartwright::rest::Limits;
 use cartwright::system::{SystemClock, SystemIds};
+use cartwright::telemetry::Telemetry;
 use cartwright::{api, catalog};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -56,22 +64,30 @@ enum Command {
     Serve {
         #[command(flatten)]
         shop: Shop,
-        /// Address to listen on. Only loopback addresses, because no access control is configured.
+        /// Address to listen on. Others than loopback addresses only with access control.
         #[arg(long, env = "CARTWRIGHT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
         listen: SocketAddr,
         /// Put the demo products into the catalogue first, those that are not there.
         #[arg(long)]
         demo: bool,
         #[command(flatten)]
+        access: Box<AccessOptions>,
+        #[command(flatten)]
         tls: Box<TlsOptions>,
         #[command(flatten)]
         limits: Box<LimitOptions>,
+        #[command(flatten)]
+        mail: Box<MailOptions>,
+        /// Deliver webhooks also to private, loopback and link-local addresses, and over http. Only where nobody but you can add webhooks.
+        #[arg(long, env = "CARTWRIGHT_WEBHOOK_ALLOW_PRIVATE")]
+        webhook_allow_private: bool,
     },
     /// Put two hundred demo products into the catalogue, those that are not there. Not while the server runs.
     Seed {
         #[command(flatten)]
         shop: Shop,
     },
+    Keys(Keys),
     DeadLetters(DeadLetters),
     Export(Export),
     Import(Import),
@@ -108,8 +124,12 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { shop, listen, demo, tls, limits } => serve(shop, listen, demo, &tls, &limits).await,
+        Command::Serve { shop, listen, demo, access, tls, limits, mail, webhook_allow_private } => {
+            let outside = Outside { mail: *mail, webhook_allow_private };
+            serve(shop, listen, demo, &access, &tls, &limits, &outside).await
+        }
         Command::Seed { shop } => seed_only(shop).await,
+        Command::Keys(command) => keys::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Export(command) => export::run(command),
         Command::Backup(command) => backup::run(command),
@@ -127,35 +147,74 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The shop's application over its store.
-async fn open(shop: &Shop) -> Result<(App, Arc<SqliteStore>), AnyError> {
+/// How notifications leave the machine.
+#[derive(Default)]
+struct Outside {
+    mail: MailOptions,
+    webhook_allow_private: bool,
+}
+
+/// The shop's store, and what it says to the log.
+fn open_store(shop: &Shop) -> Result<Arc<SqliteStore>, AnyError> {
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(format).with(shop.log.clone()).init();
-    let clock = Arc::new(SystemClock);
-    let store = SqliteStore::open(&shop.data, clock.clone())?;
-    let config = Config { currency: shop.currency, operation_tables: shop.operation_tables.clone() };
-    let app = App::new(store.clone(), store.clone(), Arc::new(LogNotifier), clock, Arc::new(SystemIds), config);
+    Ok(SqliteStore::open(&shop.data, Arc::new(SystemClock))?)
+}
+
+/// The shop's application over its store.
+async fn application(
+    shop: &Shop,
+    store: &Arc<SqliteStore>,
+    access: Access,
+    outside: (Option<Arc<Mail>>, EmailConfig, bool),
+) -> Result<App, AnyError> {
+    let (mail, email, webhook_allow_private) = outside;
+    let config = Config {
+        currency: shop.currency,
+        operation_tables: shop.operation_tables.clone(),
+        email,
+        webhook_allow_private,
+    };
+    let app = App::over(Ports {
+        store: store.clone(),
+        queues: store.clone(),
+        notifier: Arc::new(LogNotifier),
+        channels: Channels { mail, ..Channels::default() },
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(SystemIds),
+        config,
+        access,
+        live: OnceLock::new(),
+        in_flight: Arc::default(),
+        telemetry: Telemetry::default(),
+    });
+    app.hosted_by(store.clone());
     catalog::ops::pin_currency(&app).await?;
-    Ok((app, store))
+    Ok(app)
 }
 
 async fn serve(
     shop: Shop,
     listen: SocketAddr,
     demo: bool,
+    access: &AccessOptions,
     tls: &TlsOptions,
     limits: &LimitOptions,
+    outside: &Outside,
 ) -> Result<(), AnyError> {
-    if !listen.ip().is_loopback() {
-        let message = format!(
-            "refusing to listen on {listen}: no access control is configured, so whoever reaches that address could change \
-             everything. Listen on a loopback address such as 127.0.0.1:{}",
-            listen.port()
-        );
-        return Err(message.into());
-    }
     let encryption = tls.load(&shop.data)?;
-    let (app, store) = open(&shop).await?;
+    let (mail, email) = outside.mail.load()?;
+    if !shop.data.join(FILE_NAME).is_file() {
+        // A start that is refused makes no folder.
+        access.decide(false, listen, limits.has_proxy())?;
+    }
+    let store = open_store(&shop)?;
+    let cors = access.cors();
+    let (access, who_may) = access.decide(has_keys(&*store).await?, listen, limits.has_proxy())?;
+    let outside = (mail, email, outside.webhook_allow_private);
+    let app = application(&shop, &store, access, outside).await?;
+    let hub = Hub::new(limits.of_streams(listen));
+    app.tell_by(Arc::new(hub.clone()));
     let mut settings = limits.of_connections(listen, server::raise_open_file_limit());
     settings.tls = encryption;
     if demo {
@@ -175,6 +234,11 @@ async fn serve(
     let stop = stop_signal()?;
     let delivery = Delivery::new(app.clone(), store.clone(), Settings::default()).start();
     let door = api::door(&app).timeout(limits.request_timeout()).limited(Limits::new(limits.of_requests(listen)));
+    let door = door.shared_with(cors);
+    // A proxy in front has names of its own, and where there is TLS the certificate has them.
+    let is_behind_a_name = settings.tls.is_some() || !settings.trusted_proxies.is_empty();
+    let is_local_only = !app.access.is_required() && !is_behind_a_name;
+    let door = if is_local_only { door.local_only() } else { door };
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let data = std::path::absolute(&shop.data)?.join(FILE_NAME);
     say!("Cartwright {} is ready.", env!("CARGO_PKG_VERSION"));
@@ -186,9 +250,16 @@ async fn serve(
         say!("  redirecting   http://{}", redirect.address()?);
     }
     say!("  data in       {}", data.display());
-    say!("  access        open to this machine only: no access control is configured");
+    say!("  access        {who_may}");
+    if app.access.is_required() && !listen.ip().is_loopback() && scheme == "http" {
+        say!("  unencrypted   whoever is on the way can read keys and answers, unless a proxy in front speaks TLS");
+    }
     say!("  try next      curl '{scheme}://{address}/v1/products?limit=3'");
     say!("                and open {scheme}://{address}/docs in a browser; stop with Ctrl-C");
+    let stop = async {
+        stop.await;
+        hub.close();
+    };
     server::serve(listener, redirect, door, settings, stop).await;
     say!("Stopping: finishing what is under way.");
     delivery.stop(server::DRAIN_TIMEOUT).await;
@@ -209,7 +280,8 @@ fn stop_signal() -> Result<impl Future<Output = ()>, AnyError> {
 }
 
 async fn seed_only(shop: Shop) -> Result<(), AnyError> {
-    let (app, store) = open(&shop).await?;
+    let store = open_store(&shop)?;
+    let app = application(&shop, &store, Access::open(), (None, EmailConfig::default(), false)).await?;
     let added = seed_with_progress(&app).await?;
     // The events of the new stock wait in the queues; the next start delivers them.
     store.close().await;

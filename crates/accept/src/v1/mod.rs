@@ -3,6 +3,7 @@
 mod baskets;
 mod checkout;
 mod customers;
+mod feed;
 mod notifications;
 mod orders;
 mod products;
@@ -23,4 +24,5 @@ pub(crate) const CHECKS: &[&[Check]] = &[
     purchases::CHECKS,
     queues::CHECKS,
     notifications::CHECKS,
+    feed::CHECKS,
 ];

@@ -1,4 +1,4 @@
-//! The command line for whoever moves a shop: from a laptop to a stack on AWS, and back.
+//! The command line for whoever moves a shop, from a laptop to a stack on AWS and back, and who makes the first API key of a stack.
 
 #![expect(clippy::print_stderr, reason = "a command line talks to its terminal")]
 
@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cartwright::app::Clock;
-use cartwright::local::files;
+use cartwright::access::ops::NewKey;
+use cartwright::access::{self, Role};
+use cartwright::app::{App, Clock};
+use cartwright::config::Config;
+use cartwright::local::{LogNotifier, files};
 use cartwright::system::{SystemClock, SystemIds};
 use cartwright::transfer::Totals;
 use cartwright_aws::dynamodb::DynamoStore;
@@ -20,11 +23,12 @@ use cartwright_aws::sqs::Queues;
 use cartwright_aws::{clients, moving};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
 
 /// Bytes that are read or written in one go.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Move a shop between one machine and a stack on AWS.
+/// Move a shop between one machine and a stack on AWS, and make its first API key.
 #[derive(Parser)]
 #[command(
     version,
@@ -34,7 +38,11 @@ From this machine to a new stack, and back into a new folder:
   cartwright export | cartwright-aws import --stack cartwright-prod
   cartwright-aws export --stack cartwright-prod | cartwright import - --data ./other-data
 
-Stop what writes to the shop first. Credentials and the region come from the environment (AWS_ACCESS_KEY_ID and its like, AWS_REGION);
+The first key of a new stack, for whoever is to have the say there:
+
+  cartwright-aws keys create --stack cartwright-prod --name me --role admin
+
+Stop what writes to the shop before you move it. Credentials and the region come from the environment (AWS_ACCESS_KEY_ID and its like, AWS_REGION);
 `aws configure export-credentials --format env` prints those of a profile."
 )]
 struct Cli {
@@ -57,6 +65,39 @@ enum Command {
         /// File to write; without it, standard output.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        stack: Stack,
+    },
+    /// Make and revoke API keys of a stack; with one of an admin, /v1/api-keys does too.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Make an API key, and tell it this once, in the first line.
+    Create {
+        /// What it is called.
+        #[arg(long, value_name = "TEXT")]
+        name: String,
+        /// What whoever has it may do: customer, staff or admin.
+        #[arg(long, value_name = "ROLE")]
+        role: String,
+        /// The customer whoever has it is; required for the role customer.
+        #[arg(long, value_name = "NAME")]
+        username: Option<String>,
+        /// When it ceases to be good, such as 2027-01-01T00:00:00Z; without it, when it is revoked.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<Timestamp>,
+        #[command(flatten)]
+        stack: Stack,
+    },
+    /// Revoke a key: the next request that sends it is refused.
+    Revoke {
+        /// Its id: what is between the first two underscores of the key.
+        id: String,
         #[command(flatten)]
         stack: Stack,
     },
@@ -88,6 +129,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Import { file, stack } => import(&file, &stack).await,
         Command::Export { output, stack } => export(output.as_deref(), &stack).await,
+        Command::Keys { command } => keys(command).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -160,6 +202,34 @@ async fn export(output: Option<&Path>, stack: &Stack) -> Result<(), AnyError> {
     bar.finish_and_clear();
     tell("Exported", &totals, &format!("from {}", stack.stack));
     Ok(())
+}
+
+async fn keys(command: KeysCommand) -> Result<(), AnyError> {
+    match command {
+        KeysCommand::Create { name, role, username, expires, stack } => {
+            let new = NewKey {
+                name: name.try_into().map_err(|why| format!("the name {why}"))?,
+                role: Role::named(&role).ok_or("the role must be customer, staff or admin")?,
+                username: username.map(TryInto::try_into).transpose().map_err(|why| format!("the user name {why}"))?,
+                expires_at: expires,
+            };
+            let (key, text) = access::ops::create_key(&application(&stack), new).await?;
+            writeln!(stdout(), "{text}")?;
+            let _ = writeln!(stderr(), "Key {} of {}. It is not kept and cannot be shown again.", key.id, stack.stack);
+        }
+        KeysCommand::Revoke { id, stack } => {
+            access::ops::revoke_key(&application(&stack), &id).await?;
+            let _ = writeln!(stderr(), "Revoked {id} of {}.", stack.stack);
+        }
+    }
+    Ok(())
+}
+
+/// The application of a stack, in the hands of whoever may touch its tables.
+fn application(stack: &Stack) -> App {
+    let (store, queues) = open(stack);
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    App::new(store, Arc::new(queues), Arc::new(LogNotifier), clock, ids, Config::default())
 }
 
 fn tell(done: &str, totals: &Totals, place: &str) {

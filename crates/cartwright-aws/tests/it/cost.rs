@@ -35,8 +35,8 @@ use crate::emulator::DynamoDb;
 /// Of each budget, how much a checkout may take before this test fails, in percent.
 const TOLERANCE_PERCENT: u64 = 110;
 /// Budgets of one checkout, with the request that fills the basket and the one that looks at the order.
-const READ_UNITS: u64 = 22;
-const WRITE_UNITS: u64 = 44;
+const READ_UNITS: u64 = 28;
+const WRITE_UNITS: u64 = 56;
 const EVENTS: u64 = 5;
 const MESSAGES: u64 = 6;
 

@@ -1,8 +1,6 @@
 //! The recorder: from dead-letter queues into documents.
 
-use cartwright::app::Clock;
 use cartwright::events::Queue;
-use cartwright::system::SystemClock;
 use cartwright_aws::dead_letters::record;
 use cartwright_aws::worker::Worker;
 use serde_json::{Value, json};
@@ -14,7 +12,7 @@ const DEAD: &str = "OrderQueue-dead";
 
 /// What could not be recorded of these messages.
 async fn recorded(shop: &Shop, messages: impl IntoIterator<Item = Value>) -> Vec<String> {
-    failed(&record(&*shop.app.store, PREFIX, sqs_event(messages), SystemClock.now()).await)
+    failed(&record(&shop.app, PREFIX, sqs_event(messages)).await)
 }
 
 async fn letters(shop: &Shop) -> Vec<Value> {
@@ -25,7 +23,7 @@ async fn letters(shop: &Shop) -> Vec<Value> {
 #[tokio::test]
 async fn what_a_worker_gave_up_is_recorded_once_however_often_it_comes() {
     let shop = Shop::new();
-    let worker = Worker::new(shop.app.clone(), Queue::OrderQueue, 6, shop.aws.sqs());
+    let worker = Worker::new(shop.app.clone(), Queue::OrderQueue, shop.aws.sqs());
     let event = json!({"id": "17793124-05d4-b198-2fde-7ededc63b103", "detail-type": "CheckoutBasket", "detail": {"n": 1},
         "source": "com.swn.basket.checkoutbasket", "time": "2026-01-02T03:04:06Z"});
     worker
@@ -46,6 +44,13 @@ async fn what_a_worker_gave_up_is_recorded_once_however_often_it_comes() {
     assert_eq!((&letter["receives"], &letter["enqueuedAt"]), (&json!(2), &json!("2026-01-02T03:04:05.123Z")));
     assert_eq!(letter["event"]["detail"], json!({"n": 1}));
     assert_eq!(shop.get("/v1/queues/OrderQueue").await["dead"], 1);
+    let inbox = shop.get("/v1/inbox").await;
+    let told = &inbox["items"][0];
+    assert_eq!((&told["event"], &told["facts"]["queue"]), (&json!("MessageDied"), &json!("OrderQueue")));
+    assert_eq!(
+        (&told["facts"]["diedEvent"], &told["facts"]["code"]),
+        (&json!("CheckoutBasket"), &json!("malformed_event"))
+    );
 }
 
 #[tokio::test]

@@ -45,15 +45,15 @@ async fn a_dead_letter_on_dynamodb_goes_back_into_its_queue_and_the_bus_hears_of
     let texts = ["{torn".to_owned(), r#"{"z":1.50,"a":[1, 2],"n":1}"#.to_owned()];
     let letters = texts.iter().zip(1..).map(|(text, n)| sqs_message("OrderQueue-dead", n, text, 1));
     let letters: Vec<_> = letters.collect();
-    for _ in 0..2 {
-        let answer = record(&*store, PREFIX, sqs_event(letters.clone()), SystemClock.now()).await;
-        assert_eq!(failed(&answer), [""; 0]);
-    }
     let queues = Arc::new(AwsQueues::new(store.clone(), Arc::new(SystemIds), aws.queues()));
-    let statistics = queues.statistics(Queue::OrderQueue, SystemClock.now()).await.unwrap();
-    assert_eq!((statistics.dead, statistics.waiting), (2, 3));
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let app = App::new(store, queues.clone(), Arc::new(LogNotifier), clock, ids, Config::default());
+    for _ in 0..2 {
+        let answer = record(&app, PREFIX, sqs_event(letters.clone())).await;
+        assert_eq!(failed(&answer), [""; 0]);
+    }
+    let statistics = queues.statistics(Queue::OrderQueue, SystemClock.now()).await.unwrap();
+    assert_eq!((statistics.dead, statistics.waiting), (2, 3));
     let taken = ops::redrive(&app, &Once::unkeyed(), Queue::OrderQueue, Selection::All).await.unwrap();
     assert_eq!(taken.count, 2);
     assert_eq!(queues.statistics(Queue::OrderQueue, SystemClock.now()).await.unwrap().dead, 0);

@@ -146,7 +146,19 @@ async fn the_api_answers_requests_until_it_is_told_to_stop() {
     assert_eq!(answer["statusCode"], 404, "it goes on");
     assert_eq!(lambda.said().await.0, "next");
     terminate(&function);
-    log_of(function, |status| std::os::unix::process::ExitStatusExt::signal(&status) == Some(15)).await;
+    let log = log_of(function, |status| std::os::unix::process::ExitStatusExt::signal(&status) == Some(15)).await;
+    let measured: Vec<&Value> = log.iter().filter(|line| line.get("_aws").is_some()).collect();
+    let [first, second] = &measured[..] else { panic!("{log:?}") };
+    for (name, value) in
+        [("service", "site"), ("requestId", "invocation-1"), ("route", "/health"), ("method", "GET"), ("status", "200")]
+    {
+        assert_eq!(first[name], value, "{first}");
+    }
+    assert_eq!((&first["cartwright_http_requests_total"], &second["status"]), (&json!(1), &json!("404")));
+    assert!(first["cartwright_http_request_duration_seconds"].as_f64().unwrap() < 60.0, "{first}");
+    let kept = first["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+    let names: Vec<_> = kept.iter().map(|directive| directive["Metrics"][0]["Name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["cartwright_http_requests_total", "cartwright_http_request_duration_seconds"]);
 }
 
 #[tokio::test]

@@ -1,9 +1,7 @@
 //! What operators see of the queues on AWS, and what they do about dead letters.
 
-use cartwright::app::Clock;
 use cartwright::events::Queue;
 use cartwright::local::sqlite::Received;
-use cartwright::system::SystemClock;
 use cartwright_aws::dead_letters::record;
 use http::Method;
 use serde_json::{Value, json};
@@ -19,7 +17,7 @@ async fn shop_with(count: u32, body: impl Fn(u32) -> String) -> Shop {
     for n in 0..count {
         let mut message = sqs_message("OrderQueue-dead", n, body(n), 1);
         message["attributes"]["SentTimestamp"] = (1_767_323_045_000_u64 + u64::from(n)).to_string().into();
-        let answer = record(&*shop.app.store, PREFIX, sqs_event([message]), SystemClock.now()).await;
+        let answer = record(&shop.app, PREFIX, sqs_event([message])).await;
         assert_eq!(failed(&answer), [""; 0]);
     }
     shop

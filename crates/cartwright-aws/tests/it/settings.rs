@@ -33,13 +33,20 @@ fn every_role_has_what_it_needs_and_defaults_for_the_rest() {
         ("USD", &["lambda-apigateway".to_owned()][..])
     );
     assert_eq!(settings.aws.endpoint_url, None, "an empty variable is none");
+    assert!(settings.is_access_required, "what nobody has set is closed");
+    assert!(!read(&[("ACCESS", "open")]).unwrap().is_access_required);
+    assert!(read(&[("ACCESS", "opne")]).unwrap_err().contains("required or open"));
     let role = |changes: &[(&str, &str)]| read(changes).unwrap().role;
     assert_eq!(
         role(&[("ROLE", "worker"), ("QUEUE", "StockQueue")]),
-        Role::Worker { queue: Queue::StockQueue, max_receives: 6, topics: None }
+        Role::Worker { queue: Queue::StockQueue, topics: None, mail: None }
     );
     assert_eq!(role(&[("ROLE", "relay"), ("EVENT_BUS", "b")]), Role::Relay { bus: "b".into() });
     assert_eq!(role(&[("ROLE", "dead-letters")]), Role::DeadLetters);
+    let endpoint = "https://x.execute-api.eu-central-1.amazonaws.com/dev";
+    let websocket = read(&[("ROLE", "websocket"), ("WEBSOCKET_ENDPOINT", endpoint)]).unwrap();
+    assert_eq!((websocket.role, websocket.websocket_endpoint.as_deref()), (Role::WebSocket, Some(endpoint)));
+    assert!(read(&[("ROLE", "websocket")]).unwrap_err().starts_with("WEBSOCKET_ENDPOINT is missing"));
     let other = read(&[
         ("CURRENCY", "eur"),
         ("OPERATION_TABLES", "a, b"),
@@ -61,20 +68,17 @@ fn what_is_missing_or_wrong_is_named() {
         (&[("PREFIX", "")], "PREFIX is missing"),
         (&[("AWS_REGION", "")], "AWS_REGION is missing"),
         (&[("AWS_SECRET_ACCESS_KEY", "")], "AWS_SECRET_ACCESS_KEY is missing"),
-        (&[("ROLE", "")], "ROLE is missing: it must be api, worker, relay or dead-letters"),
+        (&[("ROLE", "")], "ROLE is missing: it must be api, worker, relay, dead-letters or websocket"),
         (&[("ROLE", "chef")], "ROLE is \"chef\""),
         (
             &[("SERVICE", "")],
-            "SERVICE is missing: it must be one of catalog, basket, ordering, purchases, operations, queues, notifications, site",
+            "SERVICE is missing: it must be one of catalog, basket, ordering, purchases, operations, queues, notifications, access, site",
         ),
         (&[("SERVICE", "x")], "SERVICE is \"x\""),
         (&[("CORS_ORIGIN", "a\nb")], "CORS_ORIGIN is \"a\\nb\""),
         (&[("ROLE", "worker")], "QUEUE is missing: it must be one of OrderQueue, "),
         (&[("ROLE", "worker"), ("QUEUE", "x")], "QUEUE is \"x\""),
-        (
-            &[("ROLE", "worker"), ("QUEUE", "OrderQueue"), ("MAX_RECEIVES", "0")],
-            "MAX_RECEIVES is \"0\": it must be the maxReceiveCount of OrderQueue",
-        ),
+        (&[("ROLE", "worker"), ("QUEUE", "EmailQueue"), ("SMTP_URL", "smtp://x")], "EMAIL_FROM is missing"),
         (&[("ROLE", "relay")], "EVENT_BUS is missing"),
         (&[("ROLE", "worker"), ("QUEUE", "NotificationQueue")], "CUSTOMER_TOPIC_ARN is missing"),
         (
@@ -82,6 +86,7 @@ fn what_is_missing_or_wrong_is_named() {
             "OPERATOR_TOPIC_ARN is missing",
         ),
         (&[("CURRENCY", "DOUBLOON")], "CURRENCY is \"DOUBLOON\": it must be an ISO 4217 code"),
+        (&[("METRICS", "some")], "METRICS is \"some\": it must be on or off"),
         (&[("CARTWRIGHT_LOG", "loud=very")], "CARTWRIGHT_LOG is \"loud=very\""),
     ] {
         let why = read(changes).unwrap_err();
@@ -91,6 +96,14 @@ fn what_is_missing_or_wrong_is_named() {
 
 #[test]
 fn no_secret_is_ever_shown() {
+    let mail = [
+        ("ROLE", "worker"),
+        ("QUEUE", "EmailQueue"),
+        ("SMTP_URL", "smtps://u:secret@x"),
+        ("EMAIL_FROM", "a@b.example"),
+    ];
+    let mailing = format!("{:?}", read(&mail).unwrap());
+    assert!(mailing.contains("a@b.example") && !mailing.contains("secret"), "{mailing}");
     let shown = format!("{:?}", read(&[]).unwrap());
     assert!(shown.contains("eu-central-1") && !shown.contains("secret"), "{shown}");
 }

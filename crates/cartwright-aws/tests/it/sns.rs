@@ -15,7 +15,7 @@ async fn notify(shop: &Shop, name: &str) -> bool {
     let detail = json!({"productId": "01942a9c-7038-7652-946f-424cdab22133", "productName": name, "available": 0});
     let event = json!({"id": message_id(1), "source": "cartwright.catalog", "detail-type": "StockDepleted",
         "time": "2026-01-02T03:04:05Z", "detail": detail});
-    let worker = Worker::new(shop.app.clone(), Queue::NotificationQueue, 6, shop.aws.sqs());
+    let worker = Worker::new(shop.app.clone(), Queue::NotificationQueue, shop.aws.sqs());
     let batch = sqs_event([sqs_message("NotificationQueue", 1, event.to_string(), 1)]);
     !failed(&worker.process(batch, Duration::from_secs(20)).await).is_empty()
 }

@@ -47,6 +47,7 @@ async fn events_and_messages_lie_in_the_outbox_of_their_commit_until_their_time_
         time: SystemClock.now(),
         correlation_id: "request".to_owned(),
         causation_id: None,
+        traceparent: None,
         detail: to_raw_value(&json!({"available": 0})).unwrap(),
     };
     let mut batch = Batch::new(Table::Catalog);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use cartwright::events::Queue;
 use cartwright_aws::worker::Worker;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::fake_aws::{failed, message_id, sqs_event, sqs_message};
@@ -13,7 +14,7 @@ const TIME: Duration = Duration::from_secs(30);
 const QUEUE: &str = "OrderQueue";
 
 fn worker(shop: &Shop) -> Worker {
-    Worker::new(shop.app.clone(), Queue::OrderQueue, 6, shop.aws.sqs())
+    Worker::new(shop.app.clone(), Queue::OrderQueue, shop.aws.sqs())
 }
 
 /// An event as EventBridge sends it to a queue.
@@ -152,4 +153,23 @@ async fn no_card_number_of_an_event_from_outside_is_kept() {
     let sent = shop.aws.sent();
     assert_eq!(sent.len(), 2);
     assert!(!format!("{orders}{sent:?}").contains(CARD), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_is_hidden_for_as_long_as_its_queue_says() {
+    let shop = Shop::new();
+    let (_, made) = shop.ask(Method::POST, "/v1/subscriptions", r#"{"url": "https://nowhere.invalid/"}"#).await;
+    let path = format!("/v1/subscriptions/{}/test", made["id"].as_str().unwrap());
+    let (_, test) = shop.ask(Method::POST, &path, "").await;
+    let detail = json!({"deliveryId": test["id"], "subscriptionId": made["id"], "round": 0});
+    let worker = Worker::new(shop.app.clone(), Queue::WebhookQueue, shop.aws.sqs());
+    for (receives, seconds) in [(1, 3..=5), (5, 900..=1_800), (10, 19_800..=39_600)] {
+        let message = sqs_message("WebhookQueue", 1, event("DeliveryDue", &detail), receives);
+        assert_eq!(failed(&worker.process(sqs_event([message]), TIME).await), [message_id(1)]);
+        let hidden = shop.aws.calls("ChangeMessageVisibility").pop().unwrap();
+        assert!(seconds.contains(&hidden["VisibilityTimeout"].as_i64().unwrap()), "after {receives}: {hidden}");
+    }
+    let message = sqs_message("WebhookQueue", 1, event("DeliveryDue", &detail), 11);
+    assert!(failed(&worker.process(sqs_event([message]), TIME).await).is_empty());
+    assert_eq!(shop.aws.sent()[0].0, "shop-WebhookQueue-dead");
 }

@@ -113,6 +113,7 @@ pub(crate) async fn replace_basket(
     post: Post<ClassicReplaceBasket>,
 ) -> Result<Reply<200, Classic<ClassicBasket>>> {
     let ClassicReplaceBasket { user_name, items } = post.body;
+    app.principal().must_act_for(&user_name)?;
     let request =
         |line: ClassicLine| LineRequest { product_id: line.product_id, quantity: line.quantity, color: line.color };
     let requests: Vec<LineRequest> = items.into_iter().map(request).collect();
@@ -132,6 +133,7 @@ pub(crate) async fn delete_basket(
 pub(crate) async fn checkout(app: App, post: Post<ClassicCheckout>) -> Result<Reply<200, Classic<ClassicAccepted>>> {
     let ClassicCheckout { user_name, total_price, payment_method, card_info, .. } = post.body;
     let ClassicCheckout { first_name, last_name, email, address, .. } = post.body;
+    app.principal().must_act_for(&user_name)?;
     let contact = Contact { first_name, last_name, email, address };
     let agreed = total_price.filter(|total| !total.is_zero());
     let expected_total = agreed.map(|total| total.to_money(app.config.currency)).transpose();
@@ -150,15 +152,20 @@ pub(crate) async fn checkout(app: App, post: Post<ClassicCheckout>) -> Result<Re
 pub(crate) mod of_user_checkout {
     use super::*;
 
-    fn user() -> Segment<Username> {
-        Segment(Username::try_from("checkout").expect("a user may be called so"))
+    /// Whose it is does not follow from the path, for those who guard it.
+    fn user(app: &App) -> Result<Segment<Username>> {
+        let user = Username::try_from("checkout").expect("a user may be called so");
+        app.principal().must_act_for(&user)?;
+        Ok(Segment(user))
     }
 
     pub(crate) async fn get_basket(app: App) -> Result<Reply<200, Classic<ClassicBasket>>> {
-        super::get_basket(app, user()).await
+        let user = user(&app)?;
+        super::get_basket(app, user).await
     }
 
     pub(crate) async fn delete_basket(app: App, if_match: IfMatch) -> Result<Reply<200, Classic<Nothing>>> {
-        super::delete_basket(app, user(), if_match).await
+        let user = user(&app)?;
+        super::delete_basket(app, user, if_match).await
     }
 }

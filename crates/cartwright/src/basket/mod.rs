@@ -133,7 +133,7 @@ pub struct CheckoutRequest {
 
 /// Event: a basket was checked out and closed. In the shape of the classic checkout event, which others may also put on
 /// the bus; prices are in major units of the shop's currency.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckoutBasket {
     /// The id its order will have; events from outside may leave it out.
@@ -188,7 +188,7 @@ pub fn anonymous_detail(detail: &RawValue, alias: &Username, order_id: OrderId) 
 }
 
 /// One line of a [`CheckoutBasket`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckoutItem {
     /// The product.

@@ -22,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::values::{Money, OrderId, ProductId, Quantity, Text, Username};
 
 pub use events::{on_order_cancelled, on_order_placed, on_order_shipped, on_stock_moved};
-pub use ops::quote;
+pub use ops::{find_availability, quote};
 
 /// A product's name.
 pub type ProductName = Text<1, 200>;
@@ -238,7 +238,7 @@ pub struct Movement {
 }
 
 /// Event: stock of some products moved, for one reason.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockMoved {
     /// Why.
@@ -254,7 +254,7 @@ pub struct StockMoved {
 }
 
 /// How the stock of one product changed.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockChange {
     /// The product.
@@ -266,7 +266,7 @@ pub struct StockChange {
 }
 
 /// Event: a product ran out, or came back.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockLevel {
     /// The product.
@@ -278,8 +278,37 @@ pub struct StockLevel {
     pub available: i64,
 }
 
+/// Event: a product left the catalogue.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProductRemoved {
+    /// Which it was.
+    pub product_id: ProductId,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+/// Whether a product can be had.
+#[derive(Debug, Clone)]
+pub struct Availability {
+    /// Its name.
+    pub name: ProductName,
+    /// Pieces that can be sold now; none when stock is not tracked, and it can always be had.
+    pub available: Option<i64>,
+    /// Whether it was announced as depleted last, and not yet as replenished.
+    pub is_depleted: bool,
+}
+
+impl Availability {
+    /// Whether at least one can be sold now.
+    pub fn can_be_had(&self) -> bool {
+        self.available.is_none_or(|available| available > 0)
+    }
+}
+
 /// Event: all lines of an order are reserved.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockReserved {
     /// The order.
@@ -289,7 +318,7 @@ pub struct StockReserved {
 }
 
 /// Event: nothing of an order is reserved, because some lines cannot be.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockRejected {
     /// The order.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{self, Found, IndexEntry};
+use super::store::{self, Alert, Found, IndexEntry};
 use super::{
-    Category, Movement, MovementId, MovementKind, NewProduct, Note, Product, ProductPatch, Stock, StockChange,
-    StockCount, StockMoved,
+    Availability, Category, Movement, MovementId, MovementKind, NewProduct, Note, Product, ProductPatch,
+    ProductRemoved, Stock, StockChange, StockCount, StockMoved,
 };
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
@@ -96,6 +96,22 @@ pub async fn quote(app: &App, ids: &[ProductId]) -> Result<Vec<Option<Arc<Produc
     let keys: Vec<_> = ids.iter().map(|&id| store::product_key(id)).collect();
     let docs = app.store.get_many(&keys).await?;
     docs.iter().map(|doc| doc.as_ref().map(|doc| doc.parse()).transpose()).collect()
+}
+
+/// Whether a product can be had now, if it is there. The read notifications are allowed.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_availability(app: &App, id: ProductId) -> Result<Option<Availability>> {
+    let docs = app.store.get_many(&[store::product_key(id), store::stock_key(id), store::alert_key(id)]).await?;
+    let Some(product) = &docs[0] else { return Ok(None) };
+    let stock = docs[1].as_ref().map(|doc| doc.parse::<Stock>()).transpose()?;
+    let alert = docs[2].as_ref().map(|doc| doc.parse::<Alert>()).transpose()?;
+    Ok(Some(Availability {
+        name: product.parse::<Product>()?.name.clone(),
+        available: stock.map(|stock| stock.available),
+        is_depleted: alert.is_some_and(|alert| alert.depleted),
+    }))
 }
 
 /// Creates a product, with its first stock when that is tracked.
@@ -193,6 +209,7 @@ pub async fn delete_product(app: &App, id: ProductId, if_match: &IfMatch) -> Res
         batch.delete(store::product_key(id), Expect::Version(before.product_version));
         batch.delete(store::index_key(None, id), Expect::Anything);
         batch.delete(store::alert_key(id), Expect::Anything);
+        batch.emit(app.envelope(&Event::ProductRemoved(ProductRemoved { product_id: id, at: app.clock.now() })));
         if let Some(stock) = before.stock {
             batch.delete(store::stock_key(id), Expect::Version(before.stock_version));
             let change = StockChange { product_id: id, on_hand: -stock.on_hand, available: -stock.available };

@@ -77,6 +77,7 @@ fn answer(message: &str, customer: Option<&Customer>) -> Reply<200, ClassicUserA
 
 pub(crate) async fn add_user(app: App, post: Post<ClassicAddUser>) -> Result<Reply<200, ClassicMessage>> {
     let ClassicAddUser { email, name, username } = post.body;
+    app.principal().must_act_for(&username)?;
     let message = format!("User {username} with added successfully");
     ops::add_customer(&app, &post.once, username, email, name).await?;
     Ok(Reply::new(ClassicMessage { message }))
@@ -92,6 +93,7 @@ pub(crate) async fn edit_address(
     Params(params): Params<EditAddressParams>,
 ) -> Result<Reply<200, ClassicUserAnswer>> {
     let user = Username::try_from(params.username).map_err(|why| Error::field("?username", why))?;
+    app.principal().must_act_for(&user)?;
     let address = PostalAddress::try_from(params.new_address).map_err(|why| Error::field("?new_address", why))?;
     let changed = ops::set_main_address(&app, &user, address).await?;
     Ok(answer("Address updated successfully", Some(&changed.customer)))

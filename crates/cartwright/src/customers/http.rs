@@ -74,6 +74,7 @@ pub(crate) async fn list_customers(app: App, list: List) -> Result<Reply<200, It
 
 pub(crate) async fn add_customer(app: App, post: Post<AddCustomer>) -> Result<Reply<201, Customer>> {
     let AddCustomer { username, email, name } = post.body;
+    app.principal().must_act_for(&username)?;
     let added = ops::add_customer(&app, &post.once, username, email, name).await?;
     let location = format!("/v1/customers/{}", added.customer.username);
     Ok(reply(added).location(location))

@@ -71,7 +71,7 @@ pub struct CustomerPatch {
 }
 
 /// Event: a customer was erased. Their orders stay, without personal data, under `alias`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CustomerErased {
     /// Who it was.
@@ -79,6 +79,7 @@ pub struct CustomerErased {
     /// The name their orders go by from now on.
     pub alias: Username,
     /// When. What someone else does later under the freed name is not theirs.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
 }
 

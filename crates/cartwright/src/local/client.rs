@@ -20,20 +20,24 @@ pub struct Client {
     host: String,
     port: u16,
     prefix: String,
+    credential: Option<String>,
 }
 
 impl Client {
-    /// A client of the server at `url`, such as `http://127.0.0.1:8080`.
+    /// A client of the server at `url`, such as `http://127.0.0.1:8080`, with the credential it asks for, if any.
     ///
     /// # Errors
-    /// Why that is no address it can talk to, as half a sentence.
-    pub fn new(url: &str) -> Result<Self, String> {
+    /// Why that is no address it can talk to, or no credential, as half a sentence.
+    pub fn new(url: &str, credential: Option<String>) -> Result<Self, String> {
+        if credential.as_ref().is_some_and(|text| !text.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err("the key has characters that no key has".to_owned());
+        }
         let example = "write it like http://127.0.0.1:8080";
         let uri: Uri = url.parse().map_err(|_| format!("{url:?} is not a URL; {example}"))?;
         let host = uri.host().filter(|_| uri.scheme_str() == Some("http"));
         let host = host.ok_or_else(|| format!("{url:?} is not an http:// URL; {example}"))?.to_owned();
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        Ok(Client { host, port: uri.port_u16().unwrap_or(80), prefix })
+        Ok(Client { host, port: uri.port_u16().unwrap_or(80), prefix, credential })
     }
 
     /// Sends one request with this JSON (or nothing) as its body, to be carried out once under `key` when it has one.
@@ -45,11 +49,13 @@ impl Client {
         let mut connection = self.connect()?;
         connection.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         connection.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        let Client { host, port, prefix } = self;
+        let Client { host, port, prefix, credential } = self;
+        let credential =
+            credential.as_ref().map(|text| format!("authorization: Bearer {text}\r\n")).unwrap_or_default();
         let key = key.map(|key| format!("idempotency-key: {key}\r\n")).unwrap_or_default();
         let head = format!(
             "{method} {prefix}{path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\naccept: application/json\r\n\
-             content-type: application/json\r\n{key}content-length: {}\r\n\r\n",
+             content-type: application/json\r\n{credential}{key}content-length: {}\r\n\r\n",
             json.len()
         );
         connection.write_all((head + json).as_bytes())?;
@@ -135,9 +141,10 @@ mod tests {
     #[test]
     fn only_http_urls_are_taken() {
         for url in ["127.0.0.1:8080", "https://shop.example", "ftp://x", "http://", ""] {
-            assert!(Client::new(url).unwrap_err().contains("http://127.0.0.1:8080"), "{url:?}");
+            assert!(Client::new(url, None).unwrap_err().contains("http://127.0.0.1:8080"), "{url:?}");
         }
-        let client = Client::new("http://[::1]:81/shop/").unwrap();
+        let client = Client::new("http://[::1]:81/shop/", None).unwrap();
+        assert!(Client::new("http://127.0.0.1", Some("cw_1\r\nhost: x".into())).is_err());
         assert_eq!((client.host.as_str(), client.port, client.prefix.as_str()), ("[::1]", 81, "/shop"));
     }
 }

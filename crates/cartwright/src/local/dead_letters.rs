@@ -22,7 +22,7 @@ const MAX_REASON_CHARS: usize = 100;
 /// Look at the messages that could not be processed, and decide what becomes of them.
 #[derive(Args)]
 #[command(after_help = "\
-A message that cannot be processed, or failed six times, is a dead letter: whole, with the reason, until someone decides.
+A message that cannot be processed, or failed too often, is a dead letter: whole, with the reason, until someone decides.
 Mend the cause, then redrive it; discard what can never succeed.
 
   cartwright dead-letters list

@@ -13,34 +13,25 @@ use tokio::task::JoinSet;
 
 use super::sqlite::{Received, SqliteStore};
 use crate::app::App;
-use crate::attempt::{FIRST_PAUSE, MAX_PAUSE, MAX_RECEIVES, attempt, is_dead, pause_after};
+use crate::attempt::{Outcome, attempt, count, is_dead};
 use crate::error::Result;
 use crate::events::Queue;
+use crate::notifications;
 
 /// How messages are delivered.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Longest a handler may take. As on SQS, where a message becomes visible again after it.
     pub visibility_timeout: Duration,
-    /// Receives after which a message is dead.
-    pub max_receives: u32,
-    /// Pause after the first receive in vain; four times as long after each further one.
-    pub first_pause: Duration,
-    /// Longest pause.
-    pub max_pause: Duration,
+    /// Receives after which a message is dead, of any queue; none, and each has [its own](Queue::retries).
+    pub max_receives: Option<u32>,
     /// Handlers of one queue at work at the same time.
     pub concurrency: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            visibility_timeout: Duration::from_secs(30),
-            max_receives: MAX_RECEIVES,
-            first_pause: FIRST_PAUSE,
-            max_pause: MAX_PAUSE,
-            concurrency: 16,
-        }
+        Settings { visibility_timeout: Duration::from_secs(30), max_receives: None, concurrency: 16 }
     }
 }
 
@@ -146,19 +137,30 @@ impl Delivery {
     }
 
     async fn note(&self, received: &Received, outcome: &Result<()>) -> Result<()> {
-        let Err(error) = outcome else { return self.store.delete_message(received).await };
+        let fate = self.settle(received, outcome).await?;
+        count(&self.app, received.queue, fate);
+        Ok(())
+    }
+
+    async fn settle(&self, received: &Received, outcome: &Result<()>) -> Result<Outcome> {
+        let Err(error) = outcome else {
+            self.store.delete_message(received).await?;
+            return Ok(Outcome::Processed);
+        };
         let (queue, seq, receives) = (received.queue.name(), received.seq, received.receives + 1);
-        if is_dead(error, receives, self.settings.max_receives) {
+        let retries = received.queue.retries();
+        if is_dead(error, receives, self.settings.max_receives.unwrap_or(retries.max_receives())) {
+            let message = received.envelope.as_deref().ok();
+            notifications::on_message_died(&self.app, received.queue, message, error.code()).await?;
             self.store.bury_message(received, error.to_string()).await?;
             tracing::error!(queue, seq, receives, %error, "a message is dead");
-        } else {
-            let Settings { first_pause, max_pause, .. } = self.settings;
-            let pause = pause_after(receives, first_pause, max_pause, self.app.ids.random());
-            let due_at_ms = self.now_ms() + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-            self.store.retry_message(received, due_at_ms).await?;
-            tracing::warn!(queue, seq, receives, %error, ?pause, "a message failed; it will be received again");
+            return Ok(Outcome::Dead);
         }
-        Ok(())
+        let pause = retries.pause_after(receives, self.app.ids.random());
+        let due_at_ms = self.now_ms() + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        self.store.retry_message(received, due_at_ms).await?;
+        tracing::warn!(queue, seq, receives, %error, ?pause, "a message failed; it will be received again");
+        Ok(Outcome::Failed)
     }
 
     /// Processes everything that is due, one message at a time, until nothing is. Returns how many handlers ran. For

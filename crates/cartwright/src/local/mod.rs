@@ -1,6 +1,7 @@
 //! The one-binary runtime: the store on SQLite, the delivery of its queues, the HTTP server, and a log in place of the
 //! channels that reach people.
 
+mod access;
 pub mod backup;
 pub mod client;
 pub mod dead_letters;
@@ -8,13 +9,16 @@ pub mod delivery;
 pub mod export;
 pub mod files;
 pub mod import;
+pub mod keys;
 mod notifier;
 mod restore;
 mod seed;
 pub mod server;
 mod shop;
+pub mod smtp;
 pub mod sqlite;
 mod unread;
 
+pub use access::AccessOptions;
 pub use notifier::LogNotifier;
 pub use seed::{DEMO_PRODUCTS, seed};

@@ -16,6 +16,7 @@ impl Notifier for LogNotifier {
         let (order, product) = match facts {
             Facts::Order { order_id, .. } => (Some(order_id.as_str()), None),
             Facts::Product { product_id, .. } => (None, Some(tracing::field::display(product_id))),
+            Facts::Queue { .. } | Facts::Webhook { .. } => (None, None),
         };
         tracing::info!(target: "cartwright::notifications", %id, event, ?audience, order, product, correlation_id, "{subject}");
         Ok(())

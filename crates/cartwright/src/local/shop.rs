@@ -36,6 +36,9 @@ pub(super) struct Place {
     /// Ask no server, but open the shop in this folder. Only while no server runs there.
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(super) data: Option<PathBuf>,
+    /// The API key to show the server, if it asks for one. Better in the environment: whoever lists processes sees options.
+    #[arg(long, global = true, env = "CARTWRIGHT_KEY", hide_env_values = true, value_name = "KEY")]
+    key: Option<String>,
 }
 
 /// Whom to ask.
@@ -51,7 +54,7 @@ impl Shop {
     /// A URL that is none; a folder without a shop, or one that another process has open.
     pub(super) async fn at(place: Place) -> Result<Shop, AnyError> {
         match place.data {
-            None => Ok(Shop::Server { client: Client::new(&place.url)?, url: place.url }),
+            None => Ok(Shop::Server { client: Client::new(&place.url, place.key)?, url: place.url }),
             Some(folder) => Shop::open(&folder).await,
         }
     }
@@ -76,6 +79,15 @@ impl Shop {
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AnyError> {
         self.ask(Method::GET, path, String::new()).await
+    }
+
+    /// Sends a request whose answer has no body.
+    ///
+    /// # Errors
+    /// As [`Shop::ask`].
+    pub(super) async fn order(&self, method: Method, path: &str) -> Result<(), AnyError> {
+        let (status, answer) = self.send(&method, path, None, "").await?;
+        if (200..300).contains(&status) { Ok(()) } else { Err(refusal(status, &answer)) }
     }
 
     /// The answer to a request; an error that says what the shop says when it refuses.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::ops::{self, InboxPage};
 use super::{Inbox, InboxItem};
 use crate::app::App;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::rest::{List, NoContent, Put, Reply, Segment};
 use crate::store::Cursor;
 use crate::values::Username;
@@ -33,16 +33,8 @@ pub struct ReadUpTo {
 
 /// The inbox of a customer, for whoever may see it.
 fn inbox_of(app: &App, username: Username) -> Result<Inbox> {
-    own(app, &username)?;
+    app.principal().must_act_for(&username)?;
     Ok(Inbox::Customer(username))
-}
-
-/// Refuses what belongs to another customer.
-fn own(app: &App, username: &Username) -> Result<()> {
-    if app.principal().may_act_for(username) {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Forbidden, "forbidden", "This belongs to another customer."))
 }
 
 async fn answer(app: &App, inbox: &Inbox, list: &List) -> Result<Reply<200, InboxAnswer>> {

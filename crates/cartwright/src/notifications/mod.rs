@@ -1,14 +1,20 @@
-//! Notifications: customers are told how their orders go, operators which products run out and come back.
+//! Notifications: customers are told how their orders go and that what they wait for is back, operators which products run out
+//! and come back, and what does not work.
 //!
-//! An event becomes a [`Notification`] here, in a pure function, and whoever implements [`Notifier`] carries it to people.
-//! The message stays in its queue until that is done, so each notification is handed over at least once, alone: one that
-//! fails is tried again by itself. What was told about an order is in the order's timeline.
+//! An event becomes a [`Notification`] here, in a pure function. It is recorded in an inbox, once, and in the same commit goes
+//! out through the channels that are configured: an event for the e-mail, one for each webhook that asked for it. Whoever
+//! implements [`Notifier`] carries it to people too. Each channel has a message of its own, which stays in its queue until it
+//! is done: one that fails is tried again by itself. What was told about an order is in the order's timeline.
 
+mod channels;
+pub mod email;
 mod events;
 pub mod http;
 mod notifier;
 mod ops;
 mod store;
+pub mod watchers;
+pub mod webhooks;
 
 use std::fmt::Write;
 
@@ -17,14 +23,21 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::catalog::{ProductName, StockLevel};
-use crate::events::Envelope;
+use crate::catalog::{Availability, ProductName, StockLevel};
+use crate::events::{Envelope, Queue};
 use crate::ordering::{OrderFact, Status};
 use crate::values::{Money, OrderId, ProductId, Username};
 
-pub use events::{on_customer_erased, on_order_moved, on_stock_turned};
+pub use channels::Channels;
+pub use email::{EmailDue, on_email_due};
+pub use events::{
+    on_customer_erased, on_message_died, on_order_moved, on_product_removed, on_purchase_stored, on_stock_turned,
+    on_watchers_due,
+};
 pub use notifier::Notifier;
-pub use ops::{last_entry, list_entries_after, newest_of};
+pub use ops::{list_entries_after, newest_of, numbers_of};
+pub use watchers::WatchersDue;
+pub use webhooks::{DeliveryDue, on_delivery_due};
 
 /// Who is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -38,7 +51,7 @@ pub enum Audience {
 
 /// Something that happened, in words, for people. Of a customer it says the user name and nothing else: where they can be
 /// reached is for a channel to look up, when it sends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
     /// The id of the event. A notification may be handed over more than once; by this a receiver drops repeats.
@@ -46,6 +59,7 @@ pub struct Notification {
     /// The event's name.
     pub event: String,
     /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The id of the request all this came of.
     pub correlation_id: String,
@@ -84,7 +98,50 @@ pub enum Facts {
         product_name: Option<ProductName>,
         /// Pieces that could be sold then.
         available: i64,
+        /// Who waited for it, if it is they who are told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_name: Option<Username>,
     },
+    /// A queue in which a message died.
+    Queue {
+        /// Its name.
+        queue: String,
+        /// The event of the message, if it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        died_event: Option<String>,
+        /// The code of the error it died of.
+        code: String,
+    },
+    /// A webhook to which something could not be delivered.
+    Webhook {
+        /// The subscription.
+        subscription_id: Uuid,
+        /// The delivery, if it is one that failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        delivery_id: Option<Uuid>,
+        /// Why, in a sentence.
+        reason: String,
+    },
+}
+
+impl Facts {
+    /// The customer they name, if any.
+    pub fn user_name(&self) -> Option<&Username> {
+        match self {
+            Facts::Order { user_name, .. } => Some(user_name),
+            Facts::Product { user_name, .. } => user_name.as_ref(),
+            Facts::Queue { .. } | Facts::Webhook { .. } => None,
+        }
+    }
+
+    /// The same facts about somebody of another name, if they name anybody.
+    fn renamed(mut self, name: Username) -> Facts {
+        match &mut self {
+            Facts::Order { user_name, .. } | Facts::Product { user_name: Some(user_name), .. } => *user_name = name,
+            Facts::Product { .. } | Facts::Queue { .. } | Facts::Webhook { .. } => {}
+        }
+        self
+    }
 }
 
 /// Whose notifications lie together.
@@ -99,9 +156,9 @@ pub enum Inbox {
 impl Inbox {
     /// The inbox that a notification goes to.
     pub fn of(notification: &Notification) -> Inbox {
-        match (&notification.facts, notification.audience) {
-            (Facts::Order { user_name, .. }, Audience::Customers) => Inbox::Customer(user_name.clone()),
-            _ => Inbox::Operators,
+        match (notification.facts.user_name(), notification.audience) {
+            (Some(user_name), Audience::Customers) => Inbox::Customer(user_name.clone()),
+            (None, _) | (_, Audience::Operators) => Inbox::Operators,
         }
     }
 
@@ -112,6 +169,15 @@ impl Inbox {
             Inbox::Operators => "OPERATORS".to_owned(),
         }
     }
+}
+
+/// What is known of an inbox without its entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The number of the newest entry; 0 while there has been none.
+    pub last: u64,
+    /// The number of the newest entry that was read.
+    pub read_up_to: u64,
 }
 
 /// How many entries an inbox has had, and up to where they were read.
@@ -154,27 +220,27 @@ pub struct InboxEntry {
 #[serde(rename_all = "camelCase")]
 pub struct InboxItem {
     /// The id of the notification: the same in every channel.
-    id: Uuid,
+    pub id: Uuid,
     /// Its number in this inbox.
-    sequence: u64,
+    pub sequence: u64,
     /// The event it tells of.
-    event: String,
+    pub event: String,
     /// When that happened.
     #[schema(value_type = String, format = DateTime)]
-    at: Timestamp,
+    pub at: Timestamp,
     /// In a line.
-    subject: String,
+    pub subject: String,
     /// In whole.
-    text: String,
+    pub text: String,
     /// What the text says, for programs.
-    facts: Facts,
+    pub facts: Facts,
     /// Whether it was marked as read.
-    read: bool,
+    pub read: bool,
 }
 
 impl InboxItem {
     /// The entry, in an inbox that was read up to that number.
-    fn of(entry: InboxEntry, read_up_to: u64) -> InboxItem {
+    pub fn of(entry: InboxEntry, read_up_to: u64) -> InboxItem {
         let InboxEntry { sequence, notification } = entry;
         let Notification { id, event, at, subject, text, facts, .. } = notification;
         InboxItem { id, sequence, event, at, subject, text, facts, read: sequence <= read_up_to }
@@ -222,8 +288,56 @@ pub fn of_stock(event: &Envelope, level: &StockLevel) -> Notification {
         product_id: level.product_id,
         product_name: level.product_name.clone(),
         available: level.available,
+        user_name: None,
     };
     notification(event, Audience::Operators, format!("Product {} {what}", level.product_id), text, facts)
+}
+
+/// What a customer is told of a product they waited for. Told again of the same wait, it is the same notification.
+pub fn of_back_in_stock(watch: &watchers::Watch, now: &Availability, at: Timestamp) -> Notification {
+    let watchers::Watch { product_id, username, since } = watch;
+    let key = format!("{product_id} {} {since}", username.key());
+    Notification {
+        id: id_of(&["back in stock", &key]),
+        event: "ProductBackInStock".to_owned(),
+        at,
+        correlation_id: String::new(),
+        audience: Audience::Customers,
+        subject: format!("Product {product_id} is back in stock"),
+        text: format!("{} is back in stock.\nProduct {product_id}", now.name.as_str()),
+        facts: Facts::Product {
+            product_id: *product_id,
+            product_name: Some(now.name.clone()),
+            available: now.available.unwrap_or(1),
+            user_name: Some(username.clone()),
+        },
+    }
+}
+
+/// What operators are told of a message that died: of several that die in a queue within a minute, once.
+pub fn of_dead_letter(queue: Queue, died_event: Option<&str>, code: &str, at: Timestamp) -> Notification {
+    let name = queue.name();
+    let what = died_event.map_or_else(|| "A message".to_owned(), |event| format!("A message, {event},"));
+    Notification {
+        id: id_of(&["message died", name, &(at.as_second() / 60).to_string()]),
+        event: "MessageDied".to_owned(),
+        at,
+        correlation_id: String::new(),
+        audience: Audience::Operators,
+        subject: format!("A message died in {name}"),
+        text: format!("{what} could not be processed: {code}.\nSee /v1/queues/{name}/dead-letters"),
+        facts: Facts::Queue {
+            queue: name.to_owned(),
+            died_event: died_event.map(str::to_owned),
+            code: code.to_owned(),
+        },
+    }
+}
+
+/// An id that is made of what a notification is about, for one that no event of its own brings.
+fn id_of(parts: &[&str]) -> Uuid {
+    let hash = blake3::hash(parts.join("\n").as_bytes());
+    uuid::Builder::from_custom_bytes(std::array::from_fn(|at| hash.as_bytes()[at])).into_uuid()
 }
 
 fn notification(event: &Envelope, audience: Audience, subject: String, text: String, facts: Facts) -> Notification {
@@ -252,6 +366,7 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             correlation_id: "req-1".into(),
             causation_id: None,
+            traceparent: None,
             detail: event.detail(),
         }
     }

@@ -4,6 +4,7 @@
 //! INBOX#<whose>   HEAD                 how many entries there have been, and up to where they were read
 //! INBOX#<whose>   ENTRY#<sequence>     an entry; sorts by its number
 //! INBOX#<whose>   SEEN#<notification>  guard: the number of the entry that this notification became
+//! MAIL#<notification>   MAIL           guard: its e-mail is done with
 //! ```
 
 use jiff::Timestamp;
@@ -48,9 +49,17 @@ pub(super) fn seen_key(inbox: &Inbox, notification: Uuid) -> Key {
     partition(inbox).key(format!("SEEN#{notification}"))
 }
 
+pub(super) fn mail_key(notification: Uuid) -> Key {
+    Key::new(Table::Notifications, format!("MAIL#{notification}"), "MAIL")
+}
+
 /// The head of an inbox and its version; that of an empty one, of version 0, where there is none yet.
 pub(super) async fn get_head(store: &dyn Store, inbox: &Inbox) -> Result<(InboxHead, u64)> {
-    let doc = store.get(&head_key(inbox)).await?;
+    head_of(store.get(&head_key(inbox)).await?.as_ref())
+}
+
+/// As [`get_head`], of a document that was read.
+pub(super) fn head_of(doc: Option<&Doc>) -> Result<(InboxHead, u64)> {
     doc.map_or(Ok((InboxHead::default(), 0)), |doc| Ok((doc.parse_owned()?, doc.version)))
 }
 

@@ -217,8 +217,10 @@ fn order_answer<const STATUS: u16>(message: &'static str, order: &Order) -> Repl
     Reply::new(ClassicOrderAnswer { message, success: true, data: order.into() })
 }
 
-fn owner(text: String) -> Result<Username> {
-    Username::try_from(text).map_err(|why| Error::field("?username", why))
+fn owner(app: &App, text: String) -> Result<Username> {
+    let owner = Username::try_from(text).map_err(|why| Error::field("?username", why))?;
+    app.principal().must_act_for(&owner)?;
+    Ok(owner)
 }
 
 /// The order `id`, if it is this customer's.
@@ -234,7 +236,7 @@ pub(crate) async fn list_profile_and_orders(
     app: App,
     Params(params): Params<ClassicOrderOwner>,
 ) -> Result<Reply<200, ClassicOrdersAnswer>> {
-    let customer = owner(params.username)?;
+    let customer = owner(&app, params.username)?;
     let page = ops::profile_and_orders(&app, &customer, params.next_token.as_deref(), CLASSIC_PAGE).await?;
     let profile = page.profile.iter().map(|profile| ProfileOrOrder::Profile((&**profile).into()));
     let orders = page.orders.items.iter().map(|order| ProfileOrOrder::Order((&**order).into()));
@@ -261,7 +263,7 @@ pub(crate) async fn get_order(
     Segment(id): Segment<OrderId>,
     Params(params): Params<ClassicOrderOwner>,
 ) -> Result<Reply<200, ClassicOrderAnswer>> {
-    let order = order_of(&app, &id, &owner(params.username)?).await?;
+    let order = order_of(&app, &id, &owner(&app, params.username)?).await?;
     Ok(order_answer("Order fetched successfully", &order))
 }
 
@@ -271,6 +273,7 @@ pub(crate) async fn update_order(
     if_match: IfMatch,
     Put(body): Put<ClassicUpdateOrder>,
 ) -> Result<Reply<200, ClassicOrderAnswer>> {
+    app.principal().must_act_for(&body.username)?;
     let order = order_of(&app, &id, &body.username).await?;
     let wrong = || Error::field("/status", "must be CANCEL, PACKED, SHIPPED, DELIVERED or RETURNED");
     let to = status_of(&body.status).ok_or_else(wrong)?;

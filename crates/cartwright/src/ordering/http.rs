@@ -18,13 +18,16 @@ use crate::values::{Money, OrderId, Quantity, Username};
 pub struct OrderView {
     #[serde(flatten)]
     order: Arc<Order>,
-    /// The statuses it may be given by hand now.
+    /// The statuses that whoever asks may give it by hand now.
     next_statuses: Vec<Status>,
 }
 
-impl From<VersionedOrder> for OrderView {
-    fn from(versioned: VersionedOrder) -> Self {
-        OrderView { next_statuses: versioned.order.status.next_by_hand(), order: versioned.order }
+impl OrderView {
+    /// As whoever asks may see it: the steps are those they may take.
+    fn of(app: &App, versioned: VersionedOrder) -> Self {
+        let mut next_statuses = versioned.order.status.next_by_hand();
+        next_statuses.retain(|status| app.principal().is_staff() || status.is_for_customers());
+        OrderView { next_statuses, order: versioned.order }
     }
 }
 
@@ -73,9 +76,9 @@ pub struct TransitionRequest {
     to: Status,
 }
 
-fn reply(versioned: VersionedOrder) -> Reply<200, OrderView> {
+fn reply(app: &App, versioned: VersionedOrder) -> Reply<200, OrderView> {
     let etag = versioned.etag();
-    Reply::new(OrderView::from(versioned)).etag(etag)
+    Reply::new(OrderView::of(app, versioned)).etag(etag)
 }
 
 pub(crate) async fn list_orders(
@@ -84,7 +87,7 @@ pub(crate) async fn list_orders(
     list: List,
 ) -> Result<Reply<200, Items<OrderView>>> {
     let listing = ops::list_orders(&app, &params.filter()?, &list).await?;
-    Ok(Reply::page(&list, listing, OrderView::from))
+    Ok(Reply::page(&list, listing, |order| OrderView::of(&app, order)))
 }
 
 pub(crate) async fn place_order(app: App, post: Post<PlaceOrder>) -> Result<Reply<201, OrderView>> {
@@ -92,7 +95,7 @@ pub(crate) async fn place_order(app: App, post: Post<PlaceOrder>) -> Result<Repl
     let total = total.as_price(app.config.currency, "/total")?;
     let placed = ops::place_directly(&app, &post.once, &customer, total, item_count).await?;
     let (etag, location) = (placed.etag(), format!("/v1/orders/{}", placed.order.id));
-    Ok(Reply::new(OrderView::from(placed)).etag(etag).location(location))
+    Ok(Reply::new(OrderView::of(&app, placed)).etag(etag).location(location))
 }
 
 pub(crate) async fn list_orders_of_customer(
@@ -101,7 +104,7 @@ pub(crate) async fn list_orders_of_customer(
     list: List,
 ) -> Result<Reply<200, Items<OrderView>>> {
     let listing = ops::list_orders(&app, &OrderFilter::of(&customer), &list).await?;
-    Ok(Reply::page(&list, listing, OrderView::from))
+    Ok(Reply::page(&list, listing, |order| OrderView::of(&app, order)))
 }
 
 pub(crate) async fn list_timeline(
@@ -114,7 +117,7 @@ pub(crate) async fn list_timeline(
 }
 
 pub(crate) async fn get_order(app: App, Segment(id): Segment<OrderId>) -> Result<Reply<200, OrderView>> {
-    ops::get_order(&app, &id).await.map(reply)
+    Ok(reply(&app, ops::get_order(&app, &id).await?))
 }
 
 pub(crate) async fn transition(
@@ -123,5 +126,5 @@ pub(crate) async fn transition(
     if_match: IfMatch,
     post: Post<TransitionRequest>,
 ) -> Result<Reply<200, OrderView>> {
-    ops::transition(&app, &post.once, &id, &if_match, post.body.to).await.map(reply)
+    Ok(reply(&app, ops::transition(&app, &post.once, &id, &if_match, post.body.to).await?))
 }

@@ -22,7 +22,7 @@ use crate::notifications::Audience;
 use crate::values::{CardLast4, Money, OrderId, Quantity, Username};
 
 pub use events::{on_checkout_basket, on_customer_erased, on_stock_rejected, on_stock_reserved, put_back_anonymous};
-pub use ops::{all_orders_of, find_customer_of, note_notification, record_failure, was_notified};
+pub use ops::{all_orders_of, find_contact_email, find_customer_of, note_notification, record_failure, was_notified};
 
 /// One entry of an order's timeline: an event, a notification that was sent because of one, or an attempt to process one
 /// that failed.
@@ -176,6 +176,11 @@ impl Status {
         TRANSITIONS.iter().filter(by_hand).map(|step| step.to).collect()
     }
 
+    /// Whether there is a step to it that a customer may ask for.
+    pub fn is_for_customers(self) -> bool {
+        TRANSITIONS.iter().any(|step| step.to == self && step.by == Actor::StaffOrCustomer)
+    }
+
     fn allows(self, to: Status) -> Option<Actor> {
         TRANSITIONS.iter().find(|step| step.from == self && step.to == to).map(|step| step.by)
     }
@@ -217,7 +222,7 @@ pub struct Order {
 }
 
 /// Event: something happened to an order. Carries what its consumers need, and nobody's personal data but the user name.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderFact {
     /// The order.

@@ -15,7 +15,7 @@ use crate::events::Envelope;
 use crate::notifications::Notification;
 use crate::rest::{IfMatch, List, Listing};
 use crate::store::{Batch, Change, Cursor, Doc, Expect, MAX_PAGE, Once, Table, list_merged, transact};
-use crate::values::{Money, OrderId, Quantity, Username};
+use crate::values::{Email, Money, OrderId, Quantity, Username};
 
 /// An order and how often it was written; 0 while its checkout is still on its way.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,15 +73,20 @@ pub(super) fn note(batch: &mut Batch, order: &OrderId, event: &Envelope, status:
 /// be, so that the id a buyer was given is never unknown; without contact and card, which are not kept with the checkout.
 ///
 /// # Errors
-/// `order_not_found`.
+/// `order_not_found`, also when it is there and is not for whoever asks.
 pub async fn get_order(app: &App, id: &OrderId) -> Result<VersionedOrder> {
+    let found = find_order(app, id).await?;
+    found.filter(|found| app.principal().may_act_for(&found.order.customer)).ok_or_else(no_such_order)
+}
+
+async fn find_order(app: &App, id: &OrderId) -> Result<Option<VersionedOrder>> {
     if let Some(customer) = store::find_customer_of(&*app.store, id).await? {
         let found = store::find_order(&*app.store, &customer, id).await?;
-        return found.map(|(order, version)| VersionedOrder { order, version }).ok_or_else(no_such_order);
+        return Ok(found.map(|(order, version)| VersionedOrder { order, version }));
     }
-    let Some(checkout) = basket::find_checkout(app, id).await? else { return Err(no_such_order()) };
+    let Some(checkout) = basket::find_checkout(app, id).await? else { return Ok(None) };
     let order = Order::place(id.clone(), checkout.basket, checkout.at, app.config.currency)?;
-    Ok(VersionedOrder { order: Arc::new(order), version: 0 })
+    Ok(Some(VersionedOrder { order: Arc::new(order), version: 0 }))
 }
 
 /// Whose order it is now, if it is there: of an erased customer, their alias.
@@ -90,6 +95,16 @@ pub async fn get_order(app: &App, id: &OrderId) -> Result<VersionedOrder> {
 /// Those of the store.
 pub async fn find_customer_of(app: &App, id: &OrderId) -> Result<Option<Username>> {
     store::find_customer_of(&*app.store, id).await
+}
+
+/// The e-mail address that was given with an order, if one was and it is still kept. The read e-mail is allowed.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_contact_email(app: &App, id: &OrderId) -> Result<Option<Email>> {
+    let Some(customer) = store::find_customer_of(&*app.store, id).await? else { return Ok(None) };
+    let order = store::find_order(&*app.store, &customer, id).await?;
+    Ok(order.and_then(|(order, _)| order.contact.email.clone()))
 }
 
 /// Which orders to list.
@@ -216,7 +231,7 @@ pub async fn orders_placed_at(app: &App, customer: &Username, at: Timestamp) -> 
 /// Moves an order along [`super::TRANSITIONS`] on a person's word. Asking for the status it has changes nothing.
 ///
 /// # Errors
-/// `order_not_found`, `transition_forbidden`, `precondition_failed`, `order_not_ready` while its checkout is on its way.
+/// `order_not_found`, `forbidden` for a step that is not for a customer to take, `transition_forbidden`, `precondition_failed`, `order_not_ready` while its checkout is on its way.
 pub async fn transition(
     app: &App,
     once: &Once,
@@ -225,6 +240,10 @@ pub async fn transition(
     to: Status,
 ) -> Result<VersionedOrder> {
     let before = get_order(app, id).await?;
+    if !app.principal().is_staff() && to != before.order.status && !to.is_for_customers() {
+        let message = format!("An order becomes {} on the shop's word, not on its customer's.", to.name());
+        return Err(Error::new(Kind::Forbidden, "forbidden", message));
+    }
     if before.version == 0 {
         let message = "The checkout of this order is still being processed; try again in a moment.";
         return Err(Error::new(Kind::Unavailable, "order_not_ready", message));

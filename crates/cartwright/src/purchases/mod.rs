@@ -375,17 +375,19 @@ impl Standing {
 
 /// Event: the door accepted a purchase, a change of one, or its removal. It carries the whole record, and with it the name
 /// of a customer, because the record is written from it and from nothing else.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseRequested {
     /// The purchase.
     pub purchase_id: PurchaseId,
     /// Which change of it this is.
+    #[schema(value_type = u32)]
     pub version: Version,
     /// What is to be done.
     pub action: Action,
     /// The purchase as it is to be, unchecked: messages come from outside too. Nothing for a delete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub record: Option<Box<RawValue>>,
 }
 
@@ -411,12 +413,13 @@ impl PurchaseRequested {
 }
 
 /// Event: a revision was applied.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseStored {
     /// The purchase.
     pub purchase_id: PurchaseId,
     /// The version that was applied.
+    #[schema(value_type = u32)]
     pub version: Version,
     /// What the version that was applied before it counted for in the sums.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -427,7 +430,7 @@ pub struct PurchaseStored {
 }
 
 /// What a purchase counts for in the sums.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Share {
     /// The product it counts for.

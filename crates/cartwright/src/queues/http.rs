@@ -118,7 +118,11 @@ fn selection(ids: Option<Vec<String>>, all: Option<bool>) -> Result<Selection> {
     Ok(Selection::Ids(ids))
 }
 
-async fn view(app: &App, queue: Queue) -> Result<QueueView> {
+/// What `queue` holds now.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) async fn view(app: &App, queue: Queue) -> Result<QueueView> {
     let (statistics, oldest_age_ms) = ops::statistics(app, queue).await?;
     Ok(QueueView {
         name: queue.name(),

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::events::{Envelope, Queue};
 use crate::values::Text;
@@ -146,7 +147,7 @@ pub enum Which {
 pub type Audit = Box<dyn Fn(&[DeadLetterId]) -> Envelope + Send + Sync>;
 
 /// Events: dead letters were put back into their queue, or removed for good.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLettersTaken {
     /// The queue.
@@ -156,6 +157,9 @@ pub struct DeadLettersTaken {
     /// Why, for those that were removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// Who did it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
 }
 
 /// What an operator can see and do about queues. Object-safe: held as `Arc<dyn QueueAdmin>`.

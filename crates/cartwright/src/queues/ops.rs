@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{Action, DeadLetter, DeadLetterId, DeadLettersTaken, Reason, Statistics, Which};
+use crate::access::actor;
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::events::{Envelope, Event, Queue};
@@ -135,10 +136,11 @@ async fn take_all(app: &App, queue: Queue, action: Action, reason: &Option<Reaso
 
 /// Deals with what fits into one transaction, and says so in the log.
 async fn take_some(app: &App, queue: Queue, action: Action, which: Which, reason: &Option<Reason>) -> Result<usize> {
-    let (author, reason_kept) = (app.clone(), reason.clone());
+    let (author, reason_kept, by) = (app.clone(), reason.clone(), actor(app));
     let audit = move |ids: &[DeadLetterId]| {
         let ids = ids.iter().map(ToString::to_string).collect();
-        let taken = DeadLettersTaken { queue: queue.name().to_owned(), ids, reason: reason_kept.clone() };
+        let taken =
+            DeadLettersTaken { queue: queue.name().to_owned(), ids, reason: reason_kept.clone(), by: by.clone() };
         author.envelope(&match action {
             Action::Redrive => Event::DeadLettersRedriven(taken),
             Action::Discard => Event::DeadLettersDiscarded(taken),

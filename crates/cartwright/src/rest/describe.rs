@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::routing::{delete, get, patch, post, put};
+use axum::routing::{MethodFilter, delete, get, on, patch, post, put};
 use http::Method;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::Tag;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr,
@@ -19,9 +20,9 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::extract::{IfMatch, List, Params, Post, Put, Segment};
+use super::extract::{Bare, IfMatch, List, Params, Post, Put, Segment};
 use super::reply::{NoContent, Reply, Upserted};
-use crate::access::Requires;
+use crate::access::{Guarded, Requires, Route};
 use crate::app::App;
 use crate::error::{FieldError, Result};
 
@@ -29,10 +30,22 @@ use crate::error::{FieldError, Result};
 #[derive(Default)]
 pub struct Operation {
     parameters: Vec<Parameter>,
+    media: Media,
     body: Option<RefOr<Schema>>,
     responses: BTreeMap<u16, Option<RefOr<Schema>>>,
     problems: BTreeMap<u16, &'static str>,
     schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+/// The type of what an operation answers.
+struct Media(&'static str);
+
+const EVENT_STREAM: Media = Media("text/event-stream");
+
+impl Default for Media {
+    fn default() -> Self {
+        Media("application/json")
+    }
 }
 
 impl Operation {
@@ -53,11 +66,18 @@ impl Operation {
         Ref::from_schema_name(name).into()
     }
 
-    fn problem(&mut self, status: u16, when: &'static str) {
+    pub(crate) fn problem(&mut self, status: u16, when: &'static str) {
         self.problems.insert(status, when);
     }
 
-    fn header(&mut self, name: &str, about: &str) {
+    /// It answers with a stream of events.
+    pub(crate) fn event_stream(&mut self) {
+        let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+        self.responses.insert(200, Some(text.into()));
+        self.media = EVENT_STREAM;
+    }
+
+    pub(crate) fn header(&mut self, name: &str, about: &str) {
         let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(Required::False);
         self.parameters.push(parameter.description(Some(about)).schema(Some(text)).build());
@@ -126,6 +146,12 @@ impl Describe for IfMatch {
 impl<T: ToSchema> Describe for Post<T> {
     fn describe(operation: &mut Operation) {
         operation.json_body::<T>();
+        Bare::describe(operation);
+    }
+}
+
+impl Describe for Bare {
+    fn describe(operation: &mut Operation) {
         operation.header(
             "Idempotency-Key",
             "Any text of your own; the request is carried out once, and its answer replayed for a day.",
@@ -212,20 +238,24 @@ Lists are paged: go on with `nextCursor`, or follow the `Link` header. What can 
 `If-Match`, and the change is refused if someone else was first. Send an `Idempotency-Key` with a `POST`, and it is carried \
 out once however often you repeat it. Money is in minor units under `/v1`, in major units on the classic paths.";
 
+/// What is sent to say who one is.
+const ABOUT_BEARER: &str = "An API key of the shop, `cw_…`, or a token of the OpenID Connect issuer it is set to.";
+
 /// The routes as they are listed. What describes them is worked out when someone asks for it.
 #[derive(Default)]
 pub struct Routes {
     router: Router<App>,
     listed: Vec<Listed>,
+    beside: Vec<Route>,
     section: &'static str,
 }
 
 /// A route, as it is listed.
+#[derive(Clone)]
 struct Listed {
     method: Method,
     http_method: HttpMethod,
-    path: &'static str,
-    requires: Requires,
+    route: Route,
     operation: fn() -> Operation,
     name: &'static str,
     summary: &'static str,
@@ -247,12 +277,12 @@ macro_rules! methods {
                 H: Handler<T, App> + Documented<D>,
                 T: 'static,
             {
-                self.router = self.router.route(path, $name(handler));
+                let route = Route { method: stringify!($method), path, requires };
+                self.router = self.router.route(path, $name(Guarded::new(route, handler)));
                 self.listed.push(Listed {
                     method: Method::$method,
                     http_method: HttpMethod::$http,
-                    path,
-                    requires,
+                    route,
                     operation: H::operation,
                     name: std::any::type_name::<H>(),
                     summary,
@@ -279,15 +309,48 @@ impl Routes {
         self
     }
 
-    /// Method and path of every route, in the order they were listed.
-    pub fn table(self) -> Vec<(Method, &'static str)> {
-        self.listed.into_iter().map(|route| (route.method, route.path)).collect()
+    /// Adds a route that the OpenAPI document does not tell of: it is no part of the API, but stands beside it.
+    pub fn beside<H, T>(mut self, method: Method, path: &'static str, requires: Requires, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        let (filter, method) = match method {
+            Method::POST => (MethodFilter::POST, "POST"),
+            _ => (MethodFilter::GET, "GET"),
+        };
+        let route = Route { method, path, requires };
+        self.router = self.router.route(path, on(filter, Guarded::new(route, handler)));
+        self.beside.push(route);
+        self
     }
 
-    /// The router, and what makes the OpenAPI document of its routes.
-    pub fn build(self) -> (Router<App>, impl Fn() -> OpenApi + Send + Sync) {
-        let Routes { router, listed, .. } = self;
-        (router, move || document(&listed))
+    /// Method, path and requirement of every route, in the order they were listed; those beside the API last.
+    pub fn requirements(self) -> Vec<(&'static str, &'static str, Requires)> {
+        let listed = self.listed.into_iter().map(|listed| listed.route);
+        listed.chain(self.beside).map(|route| (route.method, route.path, route.requires)).collect()
+    }
+
+    /// The path of every route, as often as it was listed.
+    pub fn patterns(&self) -> Vec<&'static str> {
+        let listed = self.listed.iter().map(|listed| listed.route.path);
+        listed.chain(self.beside.iter().map(|route| route.path)).collect()
+    }
+
+    /// Method and path of every route of the API, in the order they were listed.
+    pub fn table(self) -> Vec<(Method, &'static str)> {
+        self.listed.into_iter().map(|listed| (listed.method, listed.route.path)).collect()
+    }
+
+    /// What makes the OpenAPI document of the routes listed so far.
+    pub fn document(&self) -> impl Fn() -> OpenApi + Send + Sync + use<> {
+        let listed = self.listed.clone();
+        move || document(&listed)
+    }
+
+    /// The router.
+    pub fn build(self) -> Router<App> {
+        self.router
     }
 }
 
@@ -299,10 +362,11 @@ fn document(routes: &[Listed]) -> OpenApi {
         if sections.last() != Some(&route.section) {
             sections.push(route.section);
         }
-        paths = paths.path(route.path, PathItem::new(route.http_method.clone(), route.describe(&mut schemas)));
+        paths = paths.path(route.route.path, PathItem::new(route.http_method.clone(), route.describe(&mut schemas)));
     }
     schemas.insert("Problem".to_owned(), problem_schema());
-    let mut components = ComponentsBuilder::new();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(ABOUT_BEARER)).build();
+    let mut components = ComponentsBuilder::new().security_scheme(BEARER, SecurityScheme::Http(bearer));
     for (name, schema) in schemas {
         components = components.schema(name, schema);
     }
@@ -319,10 +383,33 @@ fn document(routes: &[Listed]) -> OpenApi {
         .build()
 }
 
+/// The one way to say who one is.
+const BEARER: &str = "bearer";
+
+/// What an operation takes to say who one is; where nothing is required, it may be left out.
+fn securities(requires: Requires) -> Vec<SecurityRequirement> {
+    let bearer = SecurityRequirement::new(BEARER, Vec::<String>::new());
+    match requires.least_role() {
+        None => vec![SecurityRequirement::default(), bearer],
+        Some(_) => vec![bearer],
+    }
+}
+
+/// How an operation is refused to those who may not use it.
+fn refusals(requires: Requires) -> Vec<(u16, &'static str)> {
+    let nobody = (401, "The credential is missing, or is not good.");
+    match requires {
+        Requires::Anyone => vec![(401, "A credential was sent, and it is not good.")],
+        Requires::Customer => vec![nobody, (403, "It belongs to somebody else.")],
+        Requires::Staff | Requires::Admin => vec![nobody, (403, "The role does not allow it.")],
+    }
+}
+
 impl Listed {
     /// Its operation; the schemas that this names are added to `schemas`.
     fn describe(&self, schemas: &mut BTreeMap<String, RefOr<Schema>>) -> OperationBuilder {
-        let (path, operation) = (self.path, (self.operation)());
+        let (path, requires) = (self.route.path, self.route.requires);
+        let operation = (self.operation)();
         for (name, schema) in operation.schemas {
             let other = schemas.insert(name.clone(), schema.clone());
             debug_assert!(other.is_none_or(|other| other == schema), "two types are described under the name {name}");
@@ -330,7 +417,8 @@ impl Listed {
         let mut builder = OperationBuilder::new()
             .tag(self.section)
             .summary(Some(self.summary))
-            .description(Some(self.requires.about()))
+            .description(Some(requires.about()))
+            .securities(Some(securities(requires)))
             .operation_id(Some(operation_id(self.name)));
         for name in path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')) {
             let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
@@ -349,11 +437,12 @@ impl Listed {
         for (status, schema) in operation.responses {
             let mut response = ResponseBuilder::new().description("Done.");
             if let Some(schema) = schema {
-                response = response.content("application/json", ContentBuilder::new().schema(Some(schema)).build());
+                response = response.content(operation.media.0, ContentBuilder::new().schema(Some(schema)).build());
             }
             builder = builder.response(status.to_string(), response);
         }
-        for (status, when) in operation.problems {
+        let refusals = refusals(requires);
+        for (status, when) in operation.problems.into_iter().chain(refusals) {
             if status == 415 && !path.starts_with("/v1/") {
                 continue;
             }

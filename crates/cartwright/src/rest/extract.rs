@@ -6,8 +6,8 @@ use std::str::FromStr;
 use axum::extract::{FromRequest, FromRequestParts, Path};
 use axum::http::request::Parts;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
-use http::{HeaderName, Method, Request, Uri};
+use http::header::{CONTENT_TYPE, IF_MATCH};
+use http::{HeaderName, Request, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{MAX_BODY_BYTES, RequestId};
+use crate::access::{Allowed, Principal};
 use crate::app::App;
 use crate::catalog::MovementId;
 use crate::error::{Error, FieldError, Kind, Result};
@@ -34,12 +35,18 @@ const DEFAULT_LIMIT: usize = 20;
 /// Most bad fields that are named in one answer.
 const MAX_NAMED_FIELDS: usize = 20;
 
-/// The application, as seen by this request.
+/// The application, as seen by this request. Nobody gets it whom the guard of a route has not let pass.
 impl FromRequestParts<App> for App {
     type Rejection = Error;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let allowed = parts.extensions.get::<Allowed>();
+        let app = allowed.map(|allowed| app.for_allowed(allowed));
+        let app = app.ok_or_else(|| Error::internal("a route has no guard: it is in no line of the list"))?;
         let id = parts.extensions.get::<RequestId>();
-        Ok(id.map_or_else(|| app.clone(), |id| app.for_request(&id.0)))
+        Ok(match id {
+            Some(id) => app.for_request(&id.0),
+            None => app,
+        })
     }
 }
 
@@ -87,6 +94,16 @@ impl PathValue for Queue {
         let names = Queue::ALL.map(Queue::name).join(", ");
         let missing = || Error::not_found("queue_not_found", format!("such queue; there are {names}"));
         Queue::named(text).ok_or_else(missing)
+    }
+}
+
+/// The id of an API key.
+pub struct KeyId(pub String);
+
+impl PathValue for KeyId {
+    fn parse(text: &str) -> Result<Self> {
+        let is_id = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_id { Ok(KeyId(text.to_owned())) } else { Err(crate::access::ops::no_such_key()) }
     }
 }
 
@@ -293,6 +310,9 @@ pub struct Post<T> {
     pub once: Once,
 }
 
+/// The claim of a `POST` that needs no body. One that is sent does no harm.
+pub struct Bare(pub Once);
+
 /// The body of a `PUT` or `PATCH`: repeating those is harmless by their nature.
 pub struct Put<T>(pub T);
 
@@ -300,8 +320,16 @@ impl<T: DeserializeOwned + ToSchema> FromRequest<App> for Post<T> {
     type Rejection = Error;
     async fn from_request(request: Request<axum::body::Body>, app: &App) -> Result<Self> {
         let (parts, bytes) = read(request).await?;
-        let once = claim(app, &parts.headers, &parts.method, &parts.uri, &bytes)?;
+        let once = claim(app, &parts, &bytes)?;
         Ok(Post { body: decode(&bytes)?, once })
+    }
+}
+
+impl FromRequest<App> for Bare {
+    type Rejection = Error;
+    async fn from_request(request: Request<axum::body::Body>, app: &App) -> Result<Self> {
+        let (parts, bytes) = read(request).await?;
+        claim(app, &parts, &bytes).map(Bare)
     }
 }
 
@@ -341,7 +369,8 @@ fn check_content_type(parts: &Parts) -> Result<()> {
     Err(Error::new(Kind::UnsupportedMediaType, "unsupported_media_type", "Send the body as application/json."))
 }
 
-fn claim(app: &App, headers: &HeaderMap, method: &Method, uri: &Uri, body: &[u8]) -> Result<Once> {
+fn claim(app: &App, parts: &Parts, body: &[u8]) -> Result<Once> {
+    let Parts { headers, method, uri, extensions, .. } = parts;
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(Once::unkeyed()) };
     let key = value.to_str().ok().filter(|key| {
         !key.is_empty() && key.len() <= MAX_IDEMPOTENCY_KEY_BYTES && key.bytes().all(|byte| byte.is_ascii_graphic())
@@ -355,7 +384,12 @@ fn claim(app: &App, headers: &HeaderMap, method: &Method, uri: &Uri, body: &[u8]
     for part in [method.as_str().as_bytes(), uri.path().as_bytes(), uri.query().unwrap_or_default().as_bytes(), body] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
-    Once::claim(&app.in_flight, key.to_owned(), hasher.finalize().to_hex()[..32].to_owned())
+    // Everybody has keys of their own. No key that is sent has a tab.
+    let key = match extensions.get::<Allowed>().map(|allowed| &*allowed.principal) {
+        Some(Principal::Known(known)) => format!("{}\t{key}", &blake3::hash(known.id.as_bytes()).to_hex()[..32]),
+        _ => key.to_owned(),
+    };
+    Once::claim(&app.in_flight, key, hasher.finalize().to_hex()[..32].to_owned())
 }
 
 /// `body` with all but the last four digits of anything that could be a card number struck out. A digest of the number

@@ -53,15 +53,15 @@ pub struct Caller {
 
 /// What is counted as one caller: a credential wherever it is used, or else the network the request came from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
+pub(crate) enum CallerKey {
     Credential(Arc<str>),
     Network(IpAddr),
 }
 
 impl Caller {
-    fn key(&self) -> Option<Key> {
-        let credential = self.credential.clone().map(Key::Credential);
-        credential.or_else(|| Some(Key::Network(network(self.address?))))
+    pub(crate) fn key(&self) -> Option<CallerKey> {
+        let credential = self.credential.clone().map(CallerKey::Credential);
+        credential.or_else(|| Some(CallerKey::Network(network(self.address?))))
     }
 }
 
@@ -98,7 +98,7 @@ pub struct LimitSettings {
 pub struct Limits {
     rates: Option<Rates>,
     in_flight: Arc<Semaphore>,
-    of_callers: Option<Shares<Key>>,
+    of_callers: Option<Shares<CallerKey>>,
     large_bodies: Arc<Semaphore>,
     refusals: Refusals,
 }
@@ -116,12 +116,17 @@ impl Admission {
     pub(super) fn free() -> Self {
         Admission { outcome: Ok(None), standing: None }
     }
+
+    /// Where there was no place for it.
+    pub(super) fn refused(error: Error) -> Self {
+        Admission { outcome: Err(error), standing: None }
+    }
 }
 
 /// What a request holds while it is at work, until it is dropped.
 pub struct Slot {
     _in_flight: OwnedSemaphorePermit,
-    _of_caller: Option<Share<Key>>,
+    _of_caller: Option<Share<CallerKey>>,
     _large_body: Option<OwnedSemaphorePermit>,
 }
 
@@ -144,13 +149,24 @@ impl Limits {
         }
     }
 
-    /// Takes a request on, or refuses it.
-    pub(super) fn admit<B: HttpBody>(&self, request: &Request<B>) -> Admission {
+    /// A place among the requests at work, before anything is done for one: not even its credential has been looked at.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| {
+            self.refusals.note();
+            overloaded()
+        })
+    }
+
+    /// Takes on a request that has a place, or refuses it.
+    pub(super) fn admit<B: HttpBody>(&self, request: &Request<B>, place: OwnedSemaphorePermit) -> Admission {
         let key = request.extensions().get::<Caller>().and_then(Caller::key);
         let standing = self.rates.as_ref().zip(key.as_ref()).and_then(|(rates, key)| rates.check(key));
         let outcome = match &standing {
             Some(Standing { wait: Some(_), .. }) => Err(too_many("rate_limited", "Too many requests in a short time.")),
-            _ => self.hold(key, request.body()).map(Some),
+            _ => self.hold(key, request.body(), place).map(Some),
         };
         if outcome.is_err() {
             self.refusals.note();
@@ -158,16 +174,13 @@ impl Limits {
         Admission { outcome, standing }
     }
 
-    fn hold(&self, key: Option<Key>, body: &impl HttpBody) -> Result<Slot, Error> {
+    fn hold(&self, key: Option<CallerKey>, body: &impl HttpBody, place: OwnedSemaphorePermit) -> Result<Slot, Error> {
         let share = match self.of_callers.as_ref().zip(key) {
             Some((shares, key)) => Some(shares.take(key).ok_or_else(|| {
                 too_many("too_many_at_once", "Too many requests of yours are being carried out at the same time.")
             })?),
             None => None,
         };
-        let overloaded =
-            |_| Error::new(Kind::Overloaded, "overloaded", "The server has all the work it takes on; try again later.");
-        let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(overloaded)?;
         // Whoever does not say how long the body is may send the longest that most routes take.
         let bytes =
             body.size_hint().upper().map_or(MAX_BODY_BYTES, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -175,11 +188,15 @@ impl Limits {
             ..=SMALL_BODY_BYTES => None,
             bytes => {
                 let units = u32::try_from(bytes / BODY_UNIT_BYTES).unwrap_or(u32::MAX);
-                Some(Arc::clone(&self.large_bodies).try_acquire_many_owned(units).map_err(overloaded)?)
+                Some(Arc::clone(&self.large_bodies).try_acquire_many_owned(units).map_err(|_| overloaded())?)
             }
         };
-        Ok(Slot { _in_flight: permit, _of_caller: share, _large_body: large })
+        Ok(Slot { _in_flight: place, _of_caller: share, _large_body: large })
     }
+}
+
+fn overloaded() -> Error {
+    Error::new(Kind::Overloaded, "overloaded", "The server has all the work it takes on; try again later.")
 }
 
 fn too_many(code: &'static str, what: &str) -> Error {
@@ -189,7 +206,7 @@ fn too_many(code: &'static str, what: &str) -> Error {
 /// The rate of each caller.
 struct Rates {
     rate: Rate,
-    limiter: RateLimiter<Key, DashMapStateStore<Key>, DefaultClock, StateInformationMiddleware>,
+    limiter: RateLimiter<CallerKey, DashMapStateStore<CallerKey>, DefaultClock, StateInformationMiddleware>,
     clock: DefaultClock,
     checks: AtomicU64,
     full: AtomicBool,
@@ -212,7 +229,7 @@ impl Rates {
     }
 
     /// Counts a request; none when more callers are active than are remembered.
-    fn check(&self, key: &Key) -> Option<Standing> {
+    fn check(&self, key: &CallerKey) -> Option<Standing> {
         if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
             self.limiter.retain_recent();
             self.full.store(self.limiter.len() >= MAX_CALLERS, Ordering::Relaxed);
@@ -360,20 +377,24 @@ mod tests {
         let one = NonZeroU32::MIN;
         let rate = Some(Rate { per_second: one, burst: one });
         let limits = Limits::new(LimitSettings { rate, ..LimitSettings::default() });
-        let is_taken = |address, credential| limits.admit(&request(address, credential)).outcome.is_ok();
+        let is_taken =
+            |address, credential| limits.admit(&request(address, credential), limits.enter().unwrap()).outcome.is_ok();
         assert!(is_taken("192.0.2.1", Some("ann")));
         assert!(!is_taken("192.0.2.2", Some("ann")), "from another address");
         assert!(is_taken("192.0.2.1", Some("bob")), "another, from the same address");
         assert!(is_taken("192.0.2.1", None), "an address that has proved nothing is a caller of its own");
         assert!(!is_taken("192.0.2.1", None));
         let nobody = Request::new(axum::body::Body::empty());
-        assert!((0..3).all(|_| limits.admit(&nobody).outcome.is_ok()), "whoever is not known is not counted");
+        assert!(
+            (0..3).all(|_| limits.admit(&nobody, limits.enter().unwrap()).outcome.is_ok()),
+            "whoever is not known is not counted"
+        );
     }
 
     #[test]
     fn no_more_callers_are_remembered_than_fit() {
         let rates = Rates::new(Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(1_000).unwrap() });
-        let key = |at: u32| Key::Network(IpAddr::from(at.to_be_bytes()));
+        let key = |at: u32| CallerKey::Network(IpAddr::from(at.to_be_bytes()));
         let forgotten = (0..2 * MAX_CALLERS as u32).filter(|at| rates.check(&key(*at)).is_none()).count();
         let known = rates.limiter.len();
         assert!((MAX_CALLERS..=MAX_CALLERS + FORGET_EVERY as usize).contains(&known), "{known}");

@@ -1,7 +1,8 @@
 //! EventBridge's `PutEvents`, as much of its protocol (JSON 1.1) as its clients use: how others put events on our bus.
 //!
 //! `aws events put-events --entries file://… --endpoint-url http://127.0.0.1:8080` works against this server as it does
-//! against AWS. Whoever may reach the server may put events; the signature is not looked at. Answers and errors are those
+//! against AWS. Without access control whoever reaches the
+//! server may put events; with it, staff, by `Authorization: Bearer`. A signature is not looked at. Answers and errors are those
 //! of EventBridge, because its clients read them.
 //!
 //! What a payment card tells is taken out of an event before it is stored.
@@ -17,11 +18,13 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::RequestId;
+use crate::access::note_action;
 use crate::app::App;
 use crate::cards::without_cards;
 use crate::error::{Error, Kind, Result};
 use crate::events::{BUS, Envelope, queues_of};
 use crate::store::{Batch, CommitError, MAX_EVENT_BYTES, Table};
+use crate::trace;
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -53,6 +56,10 @@ struct Entry {
     event_bus_name: Option<String>,
     resources: Option<Vec<String>>,
 }
+
+/// What the shop says of itself, nobody else can say: least of all who did what, or that a customer was erased. A checkout is
+/// what others may tell of.
+const OWN_SOURCES: &str = "cartwright.";
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -135,6 +142,7 @@ async fn answer(app: &App, body: Body) -> Result<Outcome, Refusal> {
         });
     }
     if !batch.is_empty() {
+        note_action(app, &mut batch).await.map_err(failed)?;
         app.store.commit(batch).await.map_err(unavailable)?;
     }
     let refused = |outcome: &&EntryOutcome| matches!(outcome, EntryOutcome::Refused { .. });
@@ -143,7 +151,10 @@ async fn answer(app: &App, body: Body) -> Result<Outcome, Refusal> {
 
 /// What the store says, in a status that makes clients try again.
 fn unavailable(error: CommitError) -> Refusal {
-    let error = Error::from(error);
+    failed(error.into())
+}
+
+fn failed(error: Error) -> Refusal {
     tracing::warn!(%error, "events could not be put on the bus");
     Refusal { status: error.kind().status(), kind: "InternalException", message: error.message().to_owned() }
 }
@@ -189,6 +200,9 @@ fn accept(app: &App, entry: Entry) -> Result<Result<Envelope, (&'static str, Str
     let given = |text: Option<String>, name: &str| text.filter(|text| !text.is_empty()).ok_or_else(|| missing(name));
     let event = (|| {
         let source = given(entry.source, "Source")?;
+        if source.starts_with(OWN_SOURCES) {
+            return Err(("NotAuthorizedForSourceException", format!("Not authorized for the source {source}.")));
+        }
         let detail_type = given(entry.detail_type, "DetailType")?;
         let detail = given(entry.detail, "Detail")?;
         let is_object = serde_json::from_str(&detail).is_ok_and(|detail: Value| detail.is_object());
@@ -203,7 +217,16 @@ fn accept(app: &App, entry: Entry) -> Result<Result<Envelope, (&'static str, Str
         }
         let detail = without_cards(&detail).map_err(|_| ("MalformedDetail", "Detail is malformed.".to_owned()))?;
         let correlation_id = app.correlation_id().to_owned();
-        Ok(Envelope { id: app.new_uuid(), source, detail_type, time, correlation_id, causation_id: None, detail })
+        Ok(Envelope {
+            id: app.new_uuid(),
+            source,
+            detail_type,
+            time,
+            correlation_id,
+            causation_id: None,
+            traceparent: trace::current(),
+            detail,
+        })
     })();
     Ok(event)
 }

@@ -493,6 +493,7 @@ fn probe() -> Envelope {
         time: Timestamp::UNIX_EPOCH,
         correlation_id: String::new(),
         causation_id: None,
+        traceparent: None,
         detail: serde_json::value::to_raw_value(&json!({})).expect("JSON"),
     }
 }

@@ -8,6 +8,7 @@
 //! events that come of them. Either all of it happens or nothing does.
 
 pub mod conformance;
+pub mod measured;
 mod page;
 mod update;
 
@@ -253,6 +254,13 @@ pub enum Expect {
     Exists,
     /// The document in this version.
     Version(u64),
+}
+
+impl Expect {
+    /// What a write has to find of a document that was read in this version, or was not there: version 0.
+    pub fn as_read(version: u64) -> Self {
+        if version == 0 { Expect::Absent } else { Expect::Version(version) }
+    }
 }
 
 /// One item of a batch.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Batch, CommitError, Expect, Key, Table};
+use crate::access;
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
 
@@ -30,10 +31,12 @@ pub struct Change<T> {
 
 /// Runs `decide` and commits what it decided; runs it again, from its reads, when a write did not find what it
 /// expected. With a key in `once`, the result is stored in the same commit, and every later call with the same key
-/// returns that first result without deciding anything.
+/// returns that first result without deciding anything. What staff and admins change is told in the same commit
+/// ([`ActionTaken`](crate::access::ActionTaken)).
 ///
 /// # Errors
-/// Those of `decide`; `contention` (503) after losing 25 races in a row; `idempotency_key_reused` (422).
+/// Those of `decide`; `contention` (503) after losing 25 races in a row; `idempotency_key_reused` (422); an internal one when a
+/// customer's request got here and nobody asked whether what it changes is theirs.
 pub async fn transact<T, F, Decision>(app: &App, once: &Once, table: Table, decide: F) -> Result<T>
 where
     T: Serialize + DeserializeOwned,
@@ -49,6 +52,8 @@ where
         if batch.is_empty() && once.0.is_none() {
             return Ok(result);
         }
+        app.principal().must_be_settled()?;
+        access::note_action(app, &mut batch).await?;
         once.record(app, &mut batch, expect, &result)?;
         match app.store.commit(batch).await {
             Ok(()) => return Ok(result),

@@ -30,7 +30,7 @@ async fn a_handler_that_fails_panics_or_hangs_is_tried_again() {
 
 #[tokio::test]
 async fn a_message_is_dead_after_the_maximum_receives_with_the_reason_and_the_whole_message() {
-    let settings = Settings { max_receives: 3, ..Settings::default() };
+    let settings = Settings { max_receives: Some(3), ..Settings::default() };
     let (shop, order) = shop_with_a_waiting_checkout(settings).await;
     shop.faults.next([Fault::Refuse, Fault::Refuse, Fault::Panic]);
     shop.deliver_with_retries().await;

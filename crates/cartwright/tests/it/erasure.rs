@@ -197,7 +197,7 @@ async fn a_dead_letter_that_is_redriven_while_its_customer_is_erased_ends_withou
 
 #[tokio::test]
 async fn a_dead_checkout_of_an_erased_customer_becomes_its_one_order_under_the_alias() {
-    let shop = TestShop::with_settings(Settings { max_receives: 1, ..Settings::default() }).await;
+    let shop = TestShop::with_settings(Settings { max_receives: Some(1), ..Settings::default() }).await;
     let phone = shop.product("phone", 100, 50).await;
     keyed(&shop, "k-add", "/v1/customers", new_customer()).await.expect(201);
     let mut detail = contact();

@@ -2,14 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod access;
 mod basket;
 mod catalog;
 mod checkout;
 mod customers;
 mod delivery;
+mod email;
 mod erasure;
 mod faults;
+mod feed;
 mod inbox;
+mod metrics;
 mod notifications;
 mod notifier;
 mod operations;
@@ -22,4 +26,8 @@ mod rest;
 mod shop;
 mod store_sqlite;
 mod tidy;
+mod traces;
 mod transfer;
+mod watchers;
+mod webhooks;
+mod world;

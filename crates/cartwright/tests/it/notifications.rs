@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use cartwright::events::{Queue, handle};
-use cartwright::local::delivery::Settings;
 use cartwright::notifications::{Audience, Facts};
 use serde_json::{Value, json};
 
@@ -183,7 +182,7 @@ async fn fault_batch_notification_of_only_the_first_record() {
         pauses.push(due_ms - shop.now_ms());
         shop.clock.advance(Duration::from_millis(u64::try_from(due_ms - shop.now_ms()).unwrap_or(0) + 1));
     }
-    let tries = Settings::default().max_receives as usize;
+    let tries = Queue::NotificationQueue.retries().max_receives() as usize;
     let refused = shop.notifier.refused();
     assert!(
         refused.len() == tries && refused.iter().all(|one| one == &refused[0]),

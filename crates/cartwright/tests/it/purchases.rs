@@ -459,7 +459,7 @@ async fn the_door_writes_the_purchase_and_its_message_together_and_names_the_req
     assert_eq!(shop.store.depth(Queue::PurchaseQueue).await.unwrap(), 0);
     let headers = [("x-request-id", "purchase-7")];
     let sent = shop.send(Method::POST, "/product-purchase", &headers, classic().to_string()).await.expect(200);
-    for queue in [Queue::PurchaseQueue, Queue::PurchaseSummaryQueue] {
+    for queue in [Queue::PurchaseQueue, Queue::PurchaseSummaryQueue, Queue::NotificationQueue] {
         let received = shop.store.receive(queue, 0).await.unwrap().unwrap();
         let envelope = received.envelope.clone().unwrap();
         assert_eq!(

@@ -180,3 +180,21 @@ async fn other_operations_are_unknown_and_without_one_nothing_is_posted_here() {
         (405, "method_not_allowed", "GET,HEAD")
     );
 }
+
+#[tokio::test]
+async fn what_the_shop_says_of_itself_nobody_else_can_say() {
+    let shop = TestShop::new().await;
+    let detail = json!({"username": "ann", "alias": "x", "at": "9000-01-01T00:00:00Z"}).to_string();
+    let forged = |source: &str, event: &str| json!({"Source": source, "DetailType": event, "EventBusName": "SwnEventBus", "Detail": detail});
+    let entries = json!([
+        forged("cartwright.customers", "CustomerErased"),
+        forged("cartwright.access", "ActionTaken"),
+        forged("other", "X")
+    ]);
+    let answer = put(&shop, entries).await.expect(200);
+    assert_eq!(answer["FailedEntryCount"], 2);
+    for at in 0..2 {
+        assert_eq!(answer["Entries"][at]["ErrorCode"], "NotAuthorizedForSourceException", "{answer}");
+    }
+    assert_eq!(shop.deliver().await, 0);
+}

@@ -142,7 +142,7 @@ async fn a_page_of_large_dead_letters_is_short_and_leads_on() {
 
 #[tokio::test]
 async fn what_was_mended_is_redriven_and_processed() {
-    let shop = TestShop::with_settings(Settings { max_receives: 1, ..Settings::default() }).await;
+    let shop = TestShop::with_settings(Settings { max_receives: Some(1), ..Settings::default() }).await;
     let phone = shop.product("phone", 100, 5).await;
     shop.fill("ann", &phone, 1).await;
     let order = shop.checkout("ann").await;

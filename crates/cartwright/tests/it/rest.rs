@@ -174,6 +174,10 @@ async fn the_description_lists_every_route_and_its_problems() {
     let shop = TestShop::new().await;
     let document = shop.get("/openapi.json").await.expect(200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    // What these do is said by their paths.
+    let bare = ["/edit-address", "/v1/products/{id}/watchers/{username}"];
+    let is_bare =
+        |path: &str| bare.contains(&path) || ["/secret", "/test", "/redeliver"].iter().any(|end| path.ends_with(end));
     for (method, path) in cartwright::api::table() {
         let operation = &document["paths"][path][method.as_str().to_lowercase()];
         assert!(operation["operationId"].is_string(), "{method} {path}");
@@ -185,7 +189,7 @@ async fn the_description_lists_every_route_and_its_problems() {
         assert!(operation["responses"]["429"].is_object(), "{method} {path}");
         assert_eq!(
             operation["requestBody"].is_object(),
-            matches!(method, Method::POST | Method::PUT | Method::PATCH) && path != "/edit-address",
+            matches!(method, Method::POST | Method::PUT | Method::PATCH) && !is_bare(path),
             "{method} {path}"
         );
     }

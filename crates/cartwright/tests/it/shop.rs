@@ -3,19 +3,25 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
+use cartwright::access::ops::{NewKey, create_key};
+use cartwright::access::{Access, Role};
 use cartwright::api;
-use cartwright::app::{App, Clock, Ids};
+use cartwright::app::{App, Clock, Ids, Ports};
 use cartwright::config::Config;
 use cartwright::events::{Envelope, Queue};
+use cartwright::feed::{Hub, HubLimits};
 use cartwright::local::delivery::{Delivery, Settings};
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
+use cartwright::notifications::Channels;
+use cartwright::notifications::email::{Mail, Templates};
 use cartwright::queues::{DeadLetter, DeadLetterId, QueueAdmin};
 use cartwright::rest::Door;
 use cartwright::store::{Batch, Store, Table};
+use cartwright::telemetry::Telemetry;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
@@ -23,6 +29,10 @@ use serde_json::{Value, json};
 
 use crate::faults::FaultyStore;
 use crate::notifier::TestNotifier;
+use crate::world::TestWorld;
+
+/// How often the credentials of those who listen are looked at.
+const CHECK_PERIOD: Duration = Duration::from_millis(20);
 
 /// A shop. Dropping it fails the test when events are left undelivered, or dead letters that were not expected.
 pub struct TestShop {
@@ -33,7 +43,12 @@ pub struct TestShop {
     pub folder: PathBuf,
     pub faults: Arc<FaultyStore>,
     pub notifier: Arc<TestNotifier>,
+    pub hub: Hub,
+    /// What would be called and mailed, if there were receivers.
+    pub world: Arc<TestWorld>,
     door: Door,
+    /// Sent with each request that says nothing else of who makes it.
+    credential: Mutex<Option<String>>,
     expected_dead: Mutex<BTreeSet<DeadLetterId>>,
     _temp: tempfile::TempDir,
 }
@@ -109,7 +124,27 @@ impl TestShop {
         Self::with_settings(Settings::default()).await
     }
 
+    /// A shop with access control on. Its own requests are those of an admin; see [`TestShop::send_as`] for others'.
+    pub async fn protected() -> Self {
+        let shop = Self::with_access(Settings::default(), Access::required()).await;
+        let admin = shop.key(Role::Admin, None).await;
+        *shop.credential.lock().unwrap() = Some(admin);
+        shop
+    }
+
     pub async fn with_settings(settings: Settings) -> Self {
+        Self::with(settings, Config::default(), Access::open()).await
+    }
+
+    pub async fn with_config(config: Config) -> Self {
+        Self::with(Settings::default(), config, Access::open()).await
+    }
+
+    pub async fn with_access(settings: Settings, access: Access) -> Self {
+        Self::with(settings, Config::default(), access).await
+    }
+
+    async fn with(settings: Settings, config: Config, access: Access) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("data");
         let clock = Arc::new(TestClock::new());
@@ -117,17 +152,54 @@ impl TestShop {
         let faults = Arc::new(FaultyStore::new(store.clone()));
         let notifier = Arc::new(TestNotifier::default());
         let ids = Arc::new(TestIds::default());
-        let app = App::new(faults.clone(), store.clone(), notifier.clone(), clock.clone(), ids, Config::default());
+        let world = Arc::new(TestWorld::default());
+        let mail = Mail { mailer: world.clone(), templates: Templates::default() };
+        let app = App::over(Ports {
+            store: faults.clone(),
+            queues: store.clone(),
+            notifier: notifier.clone(),
+            channels: Channels { mail: Some(Arc::new(mail)), webhooks: world.clone() },
+            clock: clock.clone(),
+            ids,
+            config,
+            access,
+            live: OnceLock::new(),
+            in_flight: Arc::default(),
+            telemetry: Telemetry::default(),
+        });
+        app.hosted_by(store.clone());
+        let hub = Hub::new(HubLimits { check_period: CHECK_PERIOD, ..HubLimits::default() });
+        app.tell_by(Arc::new(hub.clone()));
         let delivery = Delivery::new(app.clone(), store.clone(), settings);
         let door = api::door(&app);
         let expected_dead = Mutex::default();
-        TestShop { app, store, clock, delivery, folder, faults, notifier, door, expected_dead, _temp: temp }
+        let credential = Mutex::default();
+        TestShop {
+            app,
+            store,
+            clock,
+            delivery,
+            folder,
+            faults,
+            notifier,
+            hub,
+            world,
+            door,
+            credential,
+            expected_dead,
+            _temp: temp,
+        }
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if !headers.iter().any(|(name, _)| *name == "authorization")
+            && let Some(key) = &*self.credential.lock().unwrap()
+        {
+            request = request.header("authorization", format!("Bearer {key}"));
         }
         let response = self.door.answer(request.body(body.into()).unwrap()).await;
         let (parts, body) = response.into_parts();
@@ -137,6 +209,33 @@ impl TestShop {
         } else {
             serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"))
         };
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// The head of the answer to a request of whoever has this credential, and its body as it comes.
+    pub async fn open_as(&self, credential: &str, path: &str) -> (StatusCode, Body) {
+        let request = Request::builder().uri(path).header("authorization", format!("Bearer {credential}"));
+        let response = self.door.answer(request.body(Body::empty()).unwrap()).await;
+        (response.status(), response.into_body())
+    }
+
+    /// An API key of this role, and of this customer.
+    pub async fn key(&self, role: Role, username: Option<&str>) -> String {
+        let username = username.map(|name| name.try_into().unwrap());
+        let new = NewKey { name: role.name().try_into().unwrap(), role, username, expires_at: None };
+        create_key(&self.app, new).await.unwrap().1
+    }
+
+    /// The answer to a request of whoever has this credential, or of somebody who has none. What is not JSON is left out.
+    pub async fn send_as(&self, credential: Option<&str>, method: &str, path: &str, body: &Value) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        if let Some(credential) = credential {
+            request = request.header("authorization", format!("Bearer {credential}"));
+        }
+        let response = self.door.answer(request.body(Body::from(body.to_string())).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
@@ -278,6 +377,7 @@ impl TestShop {
             time: self.app.clock.now(),
             correlation_id: "test".into(),
             causation_id: None,
+            traceparent: None,
             detail: serde_json::value::to_raw_value(&detail).unwrap(),
         }
     }
@@ -307,7 +407,9 @@ impl Drop for TestShop {
         let count = |table: &str| {
             file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0)).unwrap()
         };
-        assert_eq!(count("messages"), 0, "events were left undelivered");
+        // What the shop's own admin did, to set the scene, is told too.
+        let undelivered = count("(SELECT 1 FROM messages WHERE queue <> 'AuditQueue')");
+        assert_eq!(undelivered, 0, "events were left undelivered");
         let mut dead = file.prepare("SELECT seq FROM dead_letters").unwrap();
         let dead = dead.query_map([], |row| row.get::<_, i64>(0)).unwrap();
         let dead = dead.map(|place| place.unwrap().to_string().parse().unwrap());

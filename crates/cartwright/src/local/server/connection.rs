@@ -2,17 +2,18 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::header::{CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -21,8 +22,9 @@ use tokio_io_timeout::TimeoutWriter;
 
 use super::sending::{Pulse, SEND_TIMEOUT, send};
 use super::tls::HTTP_2;
-use super::{LAST_MOMENT, Phase, Place, Server, client};
+use super::{LAST_MOMENT, Phase, Place, Server, client, socket};
 use crate::error::{Error, Kind};
+use crate::feed::{Opened, Upgradable};
 use crate::local::unread;
 use crate::rest::{Caller, slot_of};
 
@@ -146,7 +148,8 @@ impl Connection {
             move |request| Arc::clone(&connection).answer(request)
         });
         // hyper ends one that rests.
-        self.drive(http.serve_connection(TokioIo::new(stream), service), std::future::pending()).await;
+        let served = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        self.drive(served, |served| served.graceful_shutdown(), std::future::pending()).await;
     }
 
     async fn http2(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
@@ -165,14 +168,16 @@ impl Connection {
             let connection = Arc::clone(&self);
             move |request| Arc::clone(&connection).answer(request)
         });
-        self.drive(http.serve_connection(TokioIo::new(stream), service), self.pulse.rest(self.patience)).await;
+        let served = http.serve_connection(TokioIo::new(stream), service);
+        self.drive(served, |served| served.graceful_shutdown(), self.pulse.rest(self.patience)).await;
     }
 
     /// Lets a connection live until it ends by itself, has rested too long, or the server closes. From then on what is under
     /// way is answered; a client that does not go away when there is nothing more is left.
-    async fn drive<C: GracefulConnection>(&self, connection: C, rest: impl Future<Output = ()>)
+    async fn drive<C, E>(&self, connection: C, finish: impl FnOnce(Pin<&mut C>), rest: impl Future<Output = ()>)
     where
-        C::Error: std::fmt::Display,
+        C: Future<Output = Result<(), E>>,
+        E: std::fmt::Display,
     {
         let mut phase = self.phase.clone();
         let mut connection = std::pin::pin!(connection);
@@ -186,7 +191,7 @@ impl Connection {
         if is_cut {
             return;
         }
-        connection.as_mut().graceful_shutdown();
+        finish(connection.as_mut());
         let gone = async { while !self.pulse.told().await {} };
         tokio::select! {
             biased;
@@ -202,6 +207,10 @@ impl Connection {
         let is_http1 = request.version() < Version::HTTP_2;
         let address = client::address(self.peer, request.headers(), &server.settings.trusted_proxies);
         request.extensions_mut().insert(Caller { address: Some(address), credential: None });
+        let upgrade = (is_http1 && !self.place.is_spare && request.headers().contains_key(UPGRADE)).then(|| {
+            request.extensions_mut().insert(Upgradable);
+            hyper::upgrade::on(&mut request)
+        });
         let mut response = if self.place.is_spare {
             server.door.refuse(&request.map(Body::new), &too_many_connections())
         } else if is_http1 {
@@ -209,8 +218,11 @@ impl Connection {
         } else {
             server.door.answer(request.map(Body::new)).await
         };
+        let opened = upgrade.zip(response.extensions_mut().remove::<Opened>());
         let is_last = self.place.is_spare || *self.phase.borrow() != Phase::Serving;
-        if is_last && is_http1 {
+        if let Some((upgrade, opened)) = opened {
+            tokio::spawn(Arc::clone(&self).socket(upgrade, opened));
+        } else if is_last && is_http1 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         } else if self.place.is_spare {
             self.pulse.close();
@@ -220,6 +232,14 @@ impl Connection {
         }
         let slot = slot_of(&mut response);
         Ok(response.map(|body| send(body, slot, active, SEND_TIMEOUT)))
+    }
+
+    /// Serves the WebSocket that a connection becomes. It keeps the connection's place.
+    async fn socket(self: Arc<Self>, upgrade: OnUpgrade, opened: Opened) {
+        match upgrade.await {
+            Ok(upgraded) => socket::serve(TokioIo::new(upgraded), opened, self.phase.clone()).await,
+            Err(error) => tracing::debug!(%error, "a connection ended before it became a socket"),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod connection;
 mod options;
 mod redirect;
 mod sending;
+mod socket;
 mod tls;
 
 pub use options::LimitOptions;

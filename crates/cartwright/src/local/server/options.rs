@@ -8,6 +8,7 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::{HEADER_TIMEOUT, MAX_CONNECTIONS, Settings};
+use crate::feed::HubLimits;
 use crate::rest::{LimitSettings, REQUEST_TIMEOUT, Rate};
 
 /// Requests a second of one caller, beyond this machine: no shopper comes near it, and one program cannot take the machine for
@@ -21,6 +22,10 @@ const MAX_CONNECTIONS_PER_ADDRESS: usize = 256;
 const MAX_IN_FLIGHT: usize = 1024;
 /// Those of them of one caller, beyond this machine.
 const MAX_IN_FLIGHT_PER_CALLER: usize = 128;
+/// Streams of the live feed at the same time: what is left of the connections is for requests.
+const MAX_STREAMS: usize = 5_000;
+/// Those of them of one caller, beyond this machine: a person with many tabs, and few of the whole.
+const MAX_STREAMS_PER_CALLER: usize = 32;
 /// Unprocessed messages: less than a minute's work.
 const MAX_BACKLOG: u64 = 100_000;
 
@@ -48,6 +53,12 @@ pub struct LimitOptions {
     /// Requests of one caller at work at the same time. [default: 128; none on a loopback address without --trusted-proxy]
     #[arg(long, env = "CARTWRIGHT_MAX_IN_FLIGHT_PER_CALLER", value_name = "REQUESTS")]
     max_in_flight_per_caller: Option<usize>,
+    /// Streams of the live feed (/v1/feed) at the same time.
+    #[arg(long, env = "CARTWRIGHT_MAX_STREAMS", value_name = "COUNT", default_value_t = MAX_STREAMS)]
+    max_streams: usize,
+    /// Streams of one caller at the same time. [default: 32; none on a loopback address without --trusted-proxy]
+    #[arg(long, env = "CARTWRIGHT_MAX_STREAMS_PER_CALLER", value_name = "COUNT")]
+    max_streams_per_caller: Option<usize>,
     /// Unprocessed messages, beyond which requests are refused that would add to them.
     #[arg(long, env = "CARTWRIGHT_MAX_BACKLOG", value_name = "MESSAGES", default_value_t = MAX_BACKLOG)]
     max_backlog: u64,
@@ -73,9 +84,28 @@ fn proxy(text: &str) -> Result<IpNet, String> {
 }
 
 impl LimitOptions {
+    /// Whether others reach the server through a proxy.
+    pub fn has_proxy(&self) -> bool {
+        !self.trusted_proxy.is_empty()
+    }
+
+    fn clients_are_known(&self, listen: SocketAddr) -> bool {
+        !listen.ip().is_loopback() || !self.trusted_proxy.is_empty()
+    }
+
+    /// How many streams of the live feed a server on `listen` takes on.
+    pub fn of_streams(&self, listen: SocketAddr) -> HubLimits {
+        let default = if self.clients_are_known(listen) { MAX_STREAMS_PER_CALLER } else { 0 };
+        HubLimits {
+            max_streams: unless_0(self.max_streams),
+            max_streams_per_caller: unless_0(self.max_streams_per_caller.unwrap_or(default)),
+            ..HubLimits::default()
+        }
+    }
+
     /// What a server on `listen` takes on of each request.
     pub fn of_requests(&self, listen: SocketAddr) -> LimitSettings {
-        let clients_are_known = !listen.ip().is_loopback() || !self.trusted_proxy.is_empty();
+        let clients_are_known = self.clients_are_known(listen);
         let per_caller = |default| if clients_are_known { default } else { 0 };
         let rate = self.rate.unwrap_or(if clients_are_known { RATE_PER_S } else { 0 });
         let burst = self.rate_burst.filter(|burst| *burst > 0).unwrap_or(rate.saturating_mul(BURST_S));

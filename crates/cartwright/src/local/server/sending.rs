@@ -1,8 +1,8 @@
 //! Answers on their way to clients that may be slow to read them, and whether a connection is at rest.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use crate::rest::{SMALL_BODY_BYTES, Slot};
 
 /// Most of an answer that is handed on before the client has taken what was before it.
 const PIECE_BYTES: usize = SMALL_BODY_BYTES;
-/// Longest a client may take for an answer that is more than one piece. Then its connection is cut.
+/// Longest a client may take for an answer that is more than one piece, and for a piece of a stream, which has no end. Then its
+/// connection is cut.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What goes on in a connection, and how it is told to end.
@@ -95,23 +96,33 @@ pub(super) fn send(body: Body, slot: Option<Arc<Slot>>, active: Active, patience
     if length.is_some_and(|bytes| bytes <= PIECE_BYTES as u64) {
         return body;
     }
-    let (sent, is_sent) = oneshot::channel();
-    if length.is_some() {
-        let pulse = Arc::clone(&active.0);
-        tokio::spawn(async move {
-            if timeout(patience, is_sent).await.is_err() {
-                pulse.cut();
+    let (sent, mut is_sent) = oneshot::channel();
+    let handed_at: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let (pulse, is_stream, waiting_since) = (Arc::clone(&active.0), length.is_none(), Arc::clone(&handed_at));
+    tokio::spawn(async move {
+        while timeout(patience, &mut is_sent).await.is_err() {
+            let waiting_since = *waiting_since.lock().unwrap_or_else(PoisonError::into_inner);
+            if !is_stream || waiting_since.is_some_and(|since| since.elapsed() >= patience) {
+                return pulse.cut();
             }
-        });
-    }
-    Body::new(Sending { body, rest: Bytes::new(), _held: (slot, active, sent) })
+        }
+    });
+    Body::new(Sending { body, rest: Bytes::new(), handed_at, _held: (slot, active, sent) })
 }
 
 /// A body in pieces, so that what is not taken by the client stays here and not in the buffers of the connection.
 struct Sending {
     body: Body,
     rest: Bytes,
+    /// When a piece was handed on, until the next is asked for.
+    handed_at: Arc<Mutex<Option<Instant>>>,
     _held: (Option<Arc<Slot>>, Active, oneshot::Sender<()>),
+}
+
+impl Sending {
+    fn note(&self, handed_at: Option<Instant>) {
+        *self.handed_at.lock().unwrap_or_else(PoisonError::into_inner) = handed_at;
+    }
 }
 
 impl HttpBody for Sending {
@@ -119,6 +130,7 @@ impl HttpBody for Sending {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.note(None);
         if self.rest.is_empty() {
             match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -128,6 +140,7 @@ impl HttpBody for Sending {
                 end => return Poll::Ready(end),
             }
         }
+        self.note(Some(Instant::now()));
         let length = self.rest.len().min(PIECE_BYTES);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
@@ -193,5 +206,14 @@ mod tests {
         assert_eq!(pulse.active.load(Ordering::Relaxed), 1, "and its connection is not at rest");
         drop(body);
         assert_eq!(pulse.active.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_take_a_piece_of_a_stream_is_cut_off() {
+        let pulse = Arc::new(Pulse::new());
+        let pieces = futures_util::stream::iter([7, 8].map(|byte| Ok::<_, std::io::Error>(Bytes::from(vec![byte]))));
+        let mut body = send(Body::from_stream(pieces), None, pulse.begin(), Duration::from_millis(50));
+        assert!(body.frame().await.is_some());
+        assert!(is_cut(&pulse, Duration::from_secs(10)).await);
     }
 }

@@ -6,6 +6,7 @@
 
 mod building;
 mod dead_letters;
+mod figures;
 mod queues;
 mod schema;
 mod snapshot;
@@ -15,7 +16,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +27,7 @@ use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_
 use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::rest::Refusals;
+use figures::Meters;
 use queues::Queues;
 use writer::Command;
 
@@ -153,6 +155,7 @@ pub struct SqliteStore {
     lock: Mutex<Option<File>>,
     max_backlog: AtomicI64,
     refusals: Refusals,
+    meters: Arc<OnceLock<Meters>>,
 }
 
 /// A thread that counts what was in the queues at the start, and how to end it early.
@@ -176,7 +179,7 @@ impl SqliteStore {
         let counting = start_counting(&file, &queues).map_err(|source| open_error(&file, source.into()))?;
         let cache = Arc::new(Cache::with_weighter(CACHE_DOCUMENTS, CACHE_BYTES, CacheWeight));
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
-        let health = Arc::new(Mutex::new(None));
+        let (health, meters) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
         let is_mapped = Arc::new(AtomicBool::new(is_mapped(&file)));
         let writer = writer::Writer::new(
             connection,
@@ -184,6 +187,7 @@ impl SqliteStore {
             Arc::clone(&queues),
             clock,
             Arc::clone(&health),
+            Arc::clone(&meters),
             writer::Size { file: file.clone(), is_mapped: Arc::clone(&is_mapped) },
         );
         let thread = std::thread::Builder::new()
@@ -205,6 +209,7 @@ impl SqliteStore {
             lock: Mutex::new(Some(lock)),
             max_backlog: AtomicI64::new(i64::MAX),
             refusals: Refusals::new("the queues hold all they may; requests that would add to them are refused"),
+            meters,
         }))
     }
 

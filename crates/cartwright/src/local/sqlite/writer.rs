@@ -9,13 +9,15 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
+use super::figures::Meters;
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
 use super::{Cache, closed, is_cacheable, is_mapped, read_document, storage_error};
 use crate::app::Clock;
@@ -52,6 +54,7 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     /// Set when the disk failed in a way after which nothing that was written can be trusted until it is read again.
     failed: Arc<Mutex<Option<Error>>>,
+    meters: Arc<OnceLock<Meters>>,
     size: Size,
     groups: u64,
 }
@@ -115,9 +118,10 @@ impl Writer {
         queues: Arc<Queues>,
         clock: Arc<dyn Clock>,
         failed: Arc<Mutex<Option<Error>>>,
+        meters: Arc<OnceLock<Meters>>,
         size: Size,
     ) -> Self {
-        Writer { connection, cache, queues, clock, failed, size, groups: 0 }
+        Writer { connection, cache, queues, clock, failed, meters, size, groups: 0 }
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
@@ -188,7 +192,15 @@ impl Writer {
                     return Err(error);
                 }
             }
-            if group.wrote { transaction.commit() } else { transaction.rollback() }
+            if !group.wrote {
+                return transaction.rollback();
+            }
+            let began = Instant::now();
+            transaction.commit()?;
+            if let Some(meters) = self.meters.get() {
+                meters.group(group.answers.len(), began.elapsed());
+            }
+            Ok(())
         })();
         // When the transaction could not be begun, the one that is to be told is still there.
         group.answers.extend(commands.first.take().map(answer_of));

@@ -33,7 +33,21 @@ pub(super) fn eventually<T>(what: &str, patience: Duration, mut check: impl FnMu
 /// A command that runs `program` with nothing in its environment that sets options.
 pub(super) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    for option in ["LISTEN", "DATA", "CURRENCY", "LOG", "URL", "RATE", "TLS_CERT", "ACME_DOMAIN", "TRUSTED_PROXY"] {
+    for option in [
+        "LISTEN",
+        "DATA",
+        "CURRENCY",
+        "LOG",
+        "URL",
+        "RATE",
+        "TLS_CERT",
+        "ACME_DOMAIN",
+        "TRUSTED_PROXY",
+        "ACCESS",
+        "KEY",
+        "OIDC_ISSUER",
+        "OIDC_AUDIENCE",
+    ] {
         command.env_remove(format!("CARTWRIGHT_{option}"));
     }
     command
@@ -84,6 +98,7 @@ pub(super) struct Server {
     address: SocketAddr,
     spawned_at: Instant,
     stderr: Arc<Mutex<String>>,
+    stdout: Mutex<Receiver<String>>,
 }
 
 impl Server {
@@ -94,7 +109,8 @@ impl Server {
 
     /// As [`Server::start`], by a command that runs the binary with the arguments it is given.
     pub(super) fn of(mut command: Command, folder: &Path, extra: &[&str]) -> Server {
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder).args(extra);
+        let listen = if extra.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+        command.arg("serve").args(listen).arg("--data").arg(folder).args(extra);
         let spawned_at = Instant::now();
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap();
@@ -107,7 +123,7 @@ impl Server {
             }
         });
         match address(&said) {
-            Some(address) => Server { child, address, spawned_at, stderr },
+            Some(address) => Server { child, address, spawned_at, stderr, stdout: Mutex::new(said) },
             None => {
                 let _ = child.kill();
                 let status = child.wait();
@@ -135,6 +151,14 @@ impl Server {
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it says a line with this in it, after the one on where it listens and before its last at the start.
+    pub(super) fn said(&self, part: &str) -> bool {
+        let deadline = Instant::now() + START_PATIENCE;
+        let stdout = self.stdout.lock().unwrap();
+        let next = || stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+        std::iter::from_fn(next).take_while(|line| !line.contains("stop with Ctrl-C")).any(|line| line.contains(part))
     }
 
     /// What it has written on standard error.
@@ -234,6 +258,7 @@ pub(super) struct Client {
     address: SocketAddr,
     keep_alive: bool,
     connection: Option<BufReader<TcpStream>>,
+    credential: Option<String>,
 }
 
 /// A request that got no answer.
@@ -250,7 +275,12 @@ pub(super) struct Lost {
 impl Client {
     /// With one connection for all requests, or with a fresh one for each.
     pub(super) fn new(address: SocketAddr, keep_alive: bool) -> Client {
-        Client { address, keep_alive, connection: None }
+        Client { address, keep_alive, connection: None, credential: None }
+    }
+
+    /// With this credential in each request.
+    pub(super) fn with_key(self, key: &str) -> Client {
+        Client { credential: Some(key.to_owned()), ..self }
     }
 
     /// Sends a request that must be answered.
@@ -262,8 +292,10 @@ impl Client {
     pub(super) fn try_request(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Lost> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let (address, length) = (self.address, body.len());
+        let credential =
+            self.credential.as_ref().map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n{credential}content-length: {length}\r\n\r\n"
         );
         let (mut sent_at, reused) = (None, self.connection.is_some());
         let answer = self.exchange((head + &body).as_bytes(), &mut sent_at);

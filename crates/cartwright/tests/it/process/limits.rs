@@ -46,7 +46,7 @@ fn logged_once(server: &Server) {
 #[test]
 fn who_asks_too_often_is_refused_and_others_are_not() {
     let folder = TempDir::new().unwrap();
-    let options = ["--rate", "1", "--rate-burst", "5", "--trusted-proxy", "127.0.0.1,10.0.0.0/8"];
+    let options = ["--rate", "1", "--rate-burst", "5", "--trusted-proxy", "127.0.0.1,10.0.0.0/8", "--access", "open"];
     let server = Server::start(folder.path(), &options);
     let mut proxy = connect(server.address()).unwrap();
     let begun_at = Instant::now();
@@ -145,7 +145,7 @@ fn requests_beyond_those_at_work_are_refused() {
 #[test]
 fn requests_of_one_caller_beyond_its_share_are_refused() {
     let folder = TempDir::new().unwrap();
-    let options = ["--max-in-flight-per-caller", "2", "--trusted-proxy", "127.0.0.1"];
+    let options = ["--max-in-flight-per-caller", "2", "--trusted-proxy", "127.0.0.1", "--access", "open"];
     let server = Server::start(folder.path(), &options);
     let at_work: Vec<_> = (0..2).map(|_| begin(&server, "/v1/baskets/ann", 2)).collect();
     let mut proxy = connect(server.address()).unwrap();

@@ -189,3 +189,28 @@ fn a_file_another_program_has_locked_is_refused() {
     drop(tool);
     Server::start(folder.path(), &[]).stop();
 }
+
+#[test]
+fn mail_that_cannot_be_sent_or_filled_in_is_refused_at_the_start() {
+    let (folder, templates) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (data, server) =
+        (folder.path().join("data"), ["--smtp-url", "smtp://127.0.0.1:9", "--email-from", "a@b.example"]);
+    let file = templates.path().join("OrderShipped.html");
+    fs::write(&file, "{{ facts.orderId }}\n{{ facts.weight }}").unwrap();
+    let with_templates = [&server[..], &["--email-templates", templates.path().to_str().unwrap()]].concat();
+    refused(&data, &with_templates, &["--email-templates", "OrderShipped.html:2"]);
+    fs::rename(&file, templates.path().join("OrderLost.html")).unwrap();
+    refused(&data, &with_templates, &["OrderLost.html is no template", "customer.html"]);
+    refused(
+        &data,
+        &["--smtp-url", "http://u:hunter2@x", "--email-from", "a@b.example"],
+        &["--smtp-url must be like smtps://"],
+    );
+    refused(&data, &["--smtp-url", "smtp://x", "--email-from", "nobody"], &["--email-from must be an e-mail address"]);
+    refused(
+        &data,
+        &[&server[..], &["--operator-email", "desk"]].concat(),
+        &["--operator-email must be an e-mail address"],
+    );
+    assert!(!data.exists(), "and nothing was made");
+}

@@ -191,6 +191,8 @@ async fn deliver_in_any_order(seed: u64) {
         stored.push(Envelope::clone(received.envelope.as_ref().unwrap()));
         shop.store.delete_message(&received).await.unwrap();
     }
+    // Whoever listens is told too, and nobody does.
+    shop.deliver().await;
     for message in ten_times(&stored, seed) {
         handle(&shop.app, Queue::PurchaseSummaryQueue, &message).await.unwrap();
     }

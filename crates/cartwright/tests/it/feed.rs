@@ -1,0 +1,105 @@
+//! The live feed in this process: who may follow what, and for how long.
+
+use std::time::Duration;
+
+use cartwright::access::Role;
+use http_body_util::BodyExt;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::shop::TestShop;
+
+const LATE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_customer_follows_what_is_their_own_and_staff_follow_everything() {
+    let shop = TestShop::protected().await;
+    shop.hub.close();
+    let phone = shop.product("phone", 100, 5).await;
+    let order = shop.order("ann", &phone, 1).await;
+    let (ann, bob, staff) = (
+        shop.key(Role::Customer, Some("ann")).await,
+        shop.key(Role::Customer, Some("bob")).await,
+        shop.key(Role::Staff, None).await,
+    );
+    let order = format!("order:{order}");
+    for (topic, expected) in [
+        (order.as_str(), [401, 200, 404, 200]),
+        ("customer:ANN", [401, 200, 403, 200]),
+        ("operators", [401, 403, 403, 200]),
+        ("queue:OrderQueue", [401, 403, 403, 200]),
+        ("purchases", [401, 403, 403, 200]),
+    ] {
+        for (key, status) in [None, Some(&ann), Some(&bob), Some(&staff)].into_iter().zip(expected) {
+            let path = format!("/v1/feed?topic={topic}&after=0");
+            let answer = shop.send_as(key.map(String::as_str), "GET", &path, &json!({})).await;
+            assert_eq!(answer.status.as_u16(), status, "{topic}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_key_is_revoked_or_has_expired() {
+    let shop = TestShop::protected().await;
+    let body = json!({"name": "x", "role": "customer", "username": "ann"});
+    let created = shop.post("/v1/api-keys", body).await.expect(201);
+    let expiring = json!({"name": "y", "role": "customer", "username": "ann", "expiresAt": "2026-01-02T04:00:00Z"});
+    let expiring = shop.post("/v1/api-keys", expiring).await.expect(201);
+    let path = "/v1/feed?topic=customer:ann";
+    let mut streams = Vec::new();
+    for key in [&created["key"], &expiring["key"]] {
+        let (status, mut body) = shop.open_as(key.as_str().unwrap(), path).await;
+        assert_eq!(status, 200);
+        assert!(body.frame().await.is_some(), "it begins");
+        assert!(
+            timeout(Duration::from_millis(200), body.frame()).await.is_err(),
+            "and goes on as long as the key is good"
+        );
+        streams.push(body);
+    }
+    shop.delete(&format!("/v1/api-keys/{}", created["id"].as_str().unwrap())).await.expect(204);
+    let ended = |frame: Option<_>| frame.is_none();
+    assert!(ended(timeout(LATE, streams[0].frame()).await.expect("it ends")));
+    shop.clock.advance(Duration::from_secs(3600));
+    assert!(ended(timeout(LATE, streams[1].frame()).await.expect("it ends")));
+}
+
+#[tokio::test]
+async fn a_reader_who_falls_behind_the_purchases_is_cut_off_and_others_are_not() {
+    let shop = TestShop::new().await;
+    let purchase = json!({"productId": "p", "category": "c", "productName": "P", "quantity": 1, "customerId": "c",
+        "customerName": "C", "unitPrice": {"amount": 1, "currency": "USD"}, "total": {"amount": 1, "currency": "USD"},
+        "purchasedAt": "2026-01-01T00:00:00Z"});
+    let (_, mut slow) = shop.open_as("", "/v1/feed?topic=purchases").await;
+    assert!(slow.frame().await.is_some(), "it begins");
+    for round in 0..11 {
+        let (_, mut quick) = shop.open_as("", "/v1/feed?topic=purchases").await;
+        assert!(quick.frame().await.is_some());
+        let batch = json!({"purchases": vec![purchase.clone(); 100]});
+        let answer = shop.post("/v1/purchases/batch", batch).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        shop.deliver().await;
+        let frame = timeout(LATE, quick.frame()).await.unwrap().unwrap().unwrap().into_data().unwrap();
+        assert!(frame.starts_with(b"event: PurchaseStored\ndata: {\"topic\":\"purchases\","), "{round}: {frame:?}");
+    }
+    assert!(timeout(LATE, slow.frame()).await.expect("it ends").is_none());
+}
+
+#[tokio::test]
+async fn a_stream_of_an_inbox_that_was_erased_rests_and_ends_with_the_server() {
+    let shop = TestShop::new().await;
+    let ann = json!({"username": "ann", "email": "ann@example.com", "name": "Ann"});
+    shop.post("/v1/customers", ann).await.expect(201);
+    let phone = shop.product("phone", 100, 5).await;
+    let (_, mut first) = shop.open_as("", "/v1/feed?topic=customer:ann").await;
+    assert!(first.frame().await.is_some(), "it begins");
+    shop.order("ann", &phone, 1).await;
+    shop.delete("/v1/customers/ann").await.expect(204);
+    shop.deliver().await;
+    let (_, mut second) = shop.open_as("", "/v1/feed?topic=customer:ann&after=0").await;
+    assert!(second.frame().await.is_some(), "it begins");
+    assert!(timeout(Duration::from_millis(200), second.frame()).await.is_err(), "there is nothing to tell");
+    shop.hub.close();
+    let farewell = timeout(LATE, second.frame()).await.expect("it ends").unwrap().unwrap().into_data().unwrap();
+    assert!(farewell.starts_with(b"retry: "), "{farewell:?}");
+}
