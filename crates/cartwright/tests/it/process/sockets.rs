@@ -75,10 +75,10 @@ fn what_is_too_long_or_no_text_ends_the_socket_and_what_is_no_json_does_not() {
         let _ = connection.get_mut().write_all(frames);
         close_code(&mut connection)
     };
-    assert_eq!(ended_by(&frame(0x81, &[b'x'; 4097])), 1009);
+    assert_eq!(ended_by(&frame(0x81, &[b'x'; 16 * 1024 + 257])), 1009);
     // Of one that says it is of 2^62 bytes nothing is waited for.
     assert_eq!(ended_by(&[0x81, 0x80 | 127, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 1009);
-    let fragments: Vec<u8> = [frame(0x01, &[b'x'; 3000]), frame(0x00, &[b'x'; 3000])].concat();
+    let fragments: Vec<u8> = [frame(0x01, &[b'x'; 9000]), frame(0x00, &[b'x'; 9000])].concat();
     assert_eq!(ended_by(&fragments), 1009);
     assert_eq!(ended_by(&frame(0x82, b"{}")), 1003);
     assert_eq!(ended_by(&frame(0x81, &[0xff, 0xfe])), 1007);
