@@ -293,7 +293,9 @@ impl Home<'_> {
         let url = format!("{}/v1/queues/OrderStatusQueue/dead-letters", self.emulator.api_url(STACK, "dev")?);
         let deadline = Instant::now() + DEATH_PATIENCE;
         loop {
-            let mut answer = ureq::get(&url).call().map_err(|error| format!("{url}: {error}"))?;
+            let credential = format!("Bearer {}", self.key.borrow());
+            let answer = ureq::get(&url).header("authorization", credential).call();
+            let mut answer = answer.map_err(|error| format!("{url}: {error}"))?;
             let text = answer.body_mut().read_to_string().map_err(|error| format!("{url}: {error}"))?;
             let page: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
             let letters = page["items"].as_array().into_iter().flatten();

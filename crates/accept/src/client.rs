@@ -154,7 +154,10 @@ impl Client {
     ) -> Result<Vec<Event>, String> {
         let failed = |why: &dyn std::fmt::Display| format!("GET {path}: {why}");
         let mut request = self.agent.get(format!("{}{path}", self.base));
-        for (name, value) in [("x-api-key", self.api_key.as_deref()), ("last-event-id", last_id)] {
+        let bearer = self.credential.as_ref().map(|credential| format!("Bearer {credential}"));
+        let headers =
+            [("x-api-key", self.api_key.as_deref()), ("authorization", bearer.as_deref()), ("last-event-id", last_id)];
+        for (name, value) in headers {
             if let Some(value) = value {
                 request = request.header(name, value);
             }

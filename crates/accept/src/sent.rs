@@ -50,7 +50,8 @@ impl Sent {
         found.extend(path.split(['/', '?', '&', '=']).filter(|part| is_name_of_a_run(part)).map(str::to_owned));
         let secrets = headers.iter().filter(|(name, _)| SECRET.contains(name));
         found.extend(secrets.map(|(_, value)| (*value).to_owned()));
-        found.retain(|text| text.chars().count() >= MIN_CHARS);
+        // A user called like a path is no sign of anybody.
+        found.retain(|text| text.chars().count() >= MIN_CHARS && text != "checkout");
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
     }
 

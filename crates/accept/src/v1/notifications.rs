@@ -66,7 +66,9 @@ fn depleted(probe: &Probe, product: &str) -> Outcome {
 
 fn watchers(probe: &Probe) -> Outcome {
     let (user, product) = (probe.name("waits"), probe.product(1_000, 1)?);
-    probe.order(&probe.name("buyer"), &product, 1)?;
+    let order = probe.order(&probe.name("buyer"), &product, 1)?;
+    // Until its stock is decided the last piece is there.
+    probe.settles(&order, "CONFIRMED")?;
     let path = format!("/v1/products/{product}/watchers/{user}");
     probe.get(&path)?.problem(404, "watch_not_found")?;
     let watch = probe.put(&path, &json!({}))?;

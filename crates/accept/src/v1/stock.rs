@@ -18,7 +18,7 @@ fn stock_of(product: &str) -> String {
 }
 
 fn moved(probe: &Probe, product: &str, kind: &str, quantity: i64) -> Outcome<crate::client::Answer> {
-    let body = json!({"kind": kind, "quantity": quantity, "note": "acceptance"});
+    let body = json!({"kind": kind, "quantity": quantity, "note": "noted by a check"});
     probe.post(&format!("{}/movements", stock_of(product)), &body)
 }
 
@@ -53,7 +53,7 @@ fn movements(probe: &Probe) -> Outcome {
         let line = answer.must_have("location")?;
         let by = if kind == "received" { quantity } else { -quantity };
         let answer = answer.expect(201)?;
-        holds(kind, &answer, &json!({"kind": kind, "onHand": by, "available": by, "note": "acceptance"}))?;
+        holds(kind, &answer, &json!({"kind": kind, "onHand": by, "available": by, "note": "noted by a check"}))?;
         same("the line of the ledger", &probe.get(&line)?.expect(200)?, &answer)?;
         probe.stock_becomes(&product, on_hand, 0, on_hand)?;
     }

@@ -163,7 +163,7 @@ pub async fn create_key(app: &App, new: NewKey) -> Result<(ApiKey, String)> {
         Ok(Change { batch, result: () })
     })
     .await?;
-    tracing::info!(id = key.id, name = key.name.as_str(), role = key.role.name(), "an API key was made");
+    tracing::info!(id = key.id, role = key.role.name(), "an API key was made");
     let text = secret.key(&key.id);
     Ok((key, text))
 }
