@@ -20,10 +20,9 @@ pub struct BasketView {
     items: Vec<Line>,
     /// What it comes to at the prices shown.
     total: Money,
-    /// When it last changed; absent of one that is not there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    updated_at: Option<jiff::Timestamp>,
+    /// When it last changed; of one that is not there, now.
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: jiff::Timestamp,
 }
 
 /// What a basket is to hold.
@@ -114,7 +113,7 @@ pub struct AcceptedView {
 fn view(app: &App, versioned: VersionedBasket) -> Result<BasketView> {
     let basket = std::sync::Arc::unwrap_or_clone(versioned.basket);
     let total = total_of(&basket.lines, app.config.currency)?;
-    Ok(BasketView { user_name: basket.user_name, items: basket.lines, total, updated_at: Some(basket.updated_at) })
+    Ok(BasketView { user_name: basket.user_name, items: basket.lines, total, updated_at: basket.updated_at })
 }
 
 fn reply<const STATUS: u16>(app: &App, versioned: VersionedBasket) -> Result<Reply<STATUS, BasketView>> {
@@ -136,7 +135,7 @@ pub(crate) async fn get_basket(
     match ops::get_basket(&app, &user).await {
         Err(error) if error.kind() == Kind::NotFound && params.or_empty == Some(true) => {
             let total = Money::zero(app.config.currency);
-            Ok(Reply::new(BasketView { user_name: user, items: Vec::new(), total, updated_at: None }))
+            Ok(Reply::new(BasketView { user_name: user, items: Vec::new(), total, updated_at: app.clock.now() }))
         }
         found => reply(&app, found?),
     }

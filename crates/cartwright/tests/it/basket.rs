@@ -217,8 +217,8 @@ async fn a_basket_that_is_not_there_is_an_empty_one_to_those_who_ask_so() {
     assert_eq!(shop.get("/v1/baskets/nobody").await.code(), "basket_not_found");
     let empty = shop.get("/v1/baskets/nobody?orEmpty=true").await;
     assert!(empty.headers.get("etag").is_none());
-    let expected = json!({"userName": "nobody", "items": [], "total": {"amount": 0, "currency": "USD"}});
-    assert_eq!(empty.expect(200), expected);
+    let empty = empty.expect(200);
+    assert_eq!((&empty["items"], &empty["total"]), (&json!([]), &json!({"amount": 0, "currency": "USD"})));
     let product = shop.product("Kettle", 100, None).await;
     shop.fill("nobody", &product, 1).await;
     let there = shop.get("/v1/baskets/nobody?orEmpty=true").await.expect(200);

@@ -20,7 +20,7 @@ function show(view) {
   basket.total = view?.total ?? null;
   basket.isKnown = true;
   // So that other tabs look again.
-  localStorage.setItem(`basket:${session.user}`, view?.updatedAt ?? '');
+  localStorage.setItem(`basket:${session.user}`, view?.items.length > 0 ? view.updatedAt : '');
   basketChanges.dispatchEvent(new Event('change'));
 }
 
