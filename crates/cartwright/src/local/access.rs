@@ -17,7 +17,7 @@ pub struct AccessOptions {
     /// Whether callers must say who they are. [default: required if the shop has an API key or --oidc-issuer is given]
     #[arg(long, env = "CARTWRIGHT_ACCESS", value_name = "MODE")]
     access: Option<Mode>,
-    /// Origins whose pages may call the API from a browser, such as https://shop.example.com, separated by commas. [default: none]
+    /// Origins whose pages may call the API from a browser, such as `https://shop.example.com`, separated by commas. [default: none]
     #[arg(long, env = "CARTWRIGHT_CORS_ORIGIN", value_name = "ORIGINS", value_delimiter = ',', value_parser = origin)]
     cors_origin: Vec<HeaderValue>,
     /// Take tokens of this OpenID Connect issuer: its URL, to the letter as in its tokens.
