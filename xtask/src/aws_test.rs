@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::emulator::{Emulator, end_with_the_task, fresh_folder, was_interrupted};
 use crate::lambda::Architecture;
-use crate::{Outcome, cargo, lambda, root, run, tools};
+use crate::{Outcome, cargo, lambda, live, root, run, tools};
 
 const STACK: &str = "shop";
 /// Longest wait of the acceptance suite for what happens behind a queue, in seconds: the emulator is slow.
@@ -159,6 +159,9 @@ impl Home<'_> {
         step("deploy", || self.deploy(STACK, &template, &plain))?;
         step("nobody gets in without a key", || self.is_closed())?;
         step("make an API key", || self.make_key())?;
+        step("a WebSocket and a subscribed queue hear of an order's whole life", || {
+            live::prove(self.emulator, STACK, &self.key.borrow())
+        })?;
         // It takes its time to die, so it begins early.
         let dying = self.put_what_fails_each_time()?;
         step("the acceptance suite", || self.accept("", PATIENCE, None))?;

@@ -80,6 +80,20 @@ impl Emulator {
         Ok(format!("{}/restapis/{id}/{stage}/_user_request_", self.url))
     }
 
+    /// Where a WebSocket API of this name is served.
+    pub(crate) fn socket_url(&self, name: &str, stage: &str) -> Outcome<String> {
+        let found = self.send("GET", "apigateway", "/v2/apis", &[], "")?;
+        let api = found["items"].as_array().into_iter().flatten().find(|api| api["name"] == name);
+        let id =
+            api.and_then(|api| api["apiId"].as_str()).ok_or_else(|| format!("no API is called {name}: {found}"))?;
+        Ok(format!("{}/_aws/execute-api/{id}/{stage}", self.url.replacen("http", "ws", 1)))
+    }
+
+    /// Calls an operation of a service that takes forms.
+    pub(crate) fn form(&self, service: &str, form: &str) -> Outcome<String> {
+        self.text("POST", service, "/", &[("content-type", "application/x-www-form-urlencoded")], form)
+    }
+
     /// Calls an operation of a service that speaks JSON, such as `AmazonSQS.SendMessage`.
     pub(crate) fn call(&self, service: &str, operation: &str, body: &Value) -> Outcome<Value> {
         let version = if matches!(service, "events" | "logs") { "1.1" } else { "1.0" };

@@ -8,6 +8,7 @@ mod channels;
 mod deploy;
 mod emulator;
 mod lambda;
+mod live;
 mod tools;
 
 use std::env;

@@ -50,7 +50,7 @@ impl FakeAws {
 
     /// Answers a call: status and body.
     pub fn answer(&self, target: &str, body: &[u8]) -> (u16, String) {
-        let operation = target.rsplit('.').next().unwrap().to_owned();
+        let operation = if target.contains(' ') { target } else { target.rsplit('.').next().unwrap() }.to_owned();
         let body: Value = serde_json::from_slice(body).unwrap();
         let mut state = self.0.lock().unwrap();
         state.calls.push((operation.clone(), body.clone()));
@@ -70,6 +70,7 @@ impl FakeAws {
                 let entries = body["Entries"].as_array().unwrap().iter().map(|_| json!({"EventId": "e"}));
                 (200, json!({"FailedEntryCount": 0, "Entries": entries.collect::<Vec<_>>()}))
             }
+            socket if socket.contains("@connections") => (200, Value::Null),
             unknown => (400, json!({"__type": "UnknownOperationException", "message": unknown})),
         });
         (status, answer.to_string())
@@ -121,6 +122,14 @@ impl HttpConnector for FakeAws {
         let body = request.body().bytes().unwrap();
         let (status, answer) = match request.headers().get("x-amz-target") {
             Some(target) => self.answer(target, body),
+            None if request.uri().contains("@connections") => {
+                let path = request
+                    .uri()
+                    .split_once("://")
+                    .and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned()));
+                let path = path.unwrap().replace("%40", "@").replace("%3D", "=");
+                self.answer(&format!("{} {path}", request.method()), if body.is_empty() { b"null" } else { body })
+            }
             None => self.answer_form(body),
         };
         let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(answer));

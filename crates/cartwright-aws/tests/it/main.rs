@@ -21,4 +21,5 @@ mod settings;
 mod sns;
 mod store;
 mod template;
+mod websocket;
 mod worker;

@@ -204,12 +204,38 @@ fn every_function_has_a_role_of_its_own_a_log_with_an_end_and_the_settings_it_re
             "worker" => assert!(id.ends_with("QueueWorker")),
             "relay" => assert_eq!(variables["EVENT_BUS"], json!({"Ref": "Bus"})),
             "dead-letters" => assert_eq!(id, "DeadLetters"),
+            "websocket" => assert_eq!(id, "WebSocket"),
             other => panic!("{id} has the role {other}"),
         }
     }
     assert_eq!(served, BTreeSet::from(services));
     for (id, log) in template.all("AWS::Logs::LogGroup") {
         assert!(log["RetentionInDays"].is_u64(), "{id} is kept for ever");
+    }
+}
+
+#[test]
+fn whatever_happens_on_a_socket_reaches_its_function_and_who_records_something_may_tell_sockets() {
+    let template = Template::read();
+    let api = template.properties("SocketApi", "AWS::ApiGatewayV2::Api");
+    assert_eq!(
+        (&api["ProtocolType"], &api["RouteSelectionExpression"]),
+        (&json!("WEBSOCKET"), &json!("$request.body.action"))
+    );
+    let keys: BTreeSet<_> =
+        template.all("AWS::ApiGatewayV2::Route").map(|(_, route)| route["RouteKey"].as_str().unwrap()).collect();
+    assert_eq!(keys, BTreeSet::from(["$connect", "$default", "$disconnect"]));
+    for (id, route) in template.all("AWS::ApiGatewayV2::Route") {
+        assert_eq!(route["Target"], json!({"Fn::Sub": "integrations/${SocketIntegration}"}), "{id}");
+    }
+    let integration = template.properties("SocketIntegration", "AWS::ApiGatewayV2::Integration");
+    let uri = integration["IntegrationUri"]["Fn::Sub"].as_str().unwrap();
+    assert!(uri.ends_with("/functions/${WebSocket.Arn}/invocations"), "{uri}");
+    let permission = template.properties("WebSocketPermission", "AWS::Lambda::Permission");
+    assert_eq!(permission["FunctionName"], json!({"Ref": "WebSocket"}));
+    let roles = list(&template.properties("TellsSockets", "AWS::IAM::Policy")["Roles"]);
+    for role in ["NotificationQueueRole", "WebhookQueueRole", "DeadLettersRole", "WebSocketRole"] {
+        assert!(roles.contains(&json!({"Ref": role})), "{role} cannot tell sockets");
     }
 }
 
@@ -313,7 +339,15 @@ fn parameters_outputs_and_the_access_log_are_what_was_promised() {
         assert!(template.parameters[parameter].is_object(), "{parameter}");
     }
     assert_eq!(template.parameters["EventBusName"]["Default"], cartwright::events::BUS);
-    for output in ["ProductPurchaseApi", "CustomDomainUrl", "ApiUrl", "EventBus", "CatalogTableName", "OrderQueueUrl"] {
+    for output in [
+        "WebSocketUrl",
+        "ProductPurchaseApi",
+        "CustomDomainUrl",
+        "ApiUrl",
+        "EventBus",
+        "CatalogTableName",
+        "OrderQueueUrl",
+    ] {
         assert!(template.outputs.contains_key(output), "{output}");
     }
     let api = template.properties("Api", "AWS::Serverless::Api");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::read::Template;
 
 /// Metrics that AWS publishes, and the dimensions it publishes them under.
-const METRICS: [(&str, &str, &[&str]); 14] = [
+const METRICS: [(&str, &str, &[&str]); 15] = [
     ("AWS/Lambda", "Errors", &["FunctionName"]),
     ("AWS/Lambda", "Throttles", &["FunctionName"]),
     ("AWS/Lambda", "Duration", &["FunctionName"]),
@@ -25,6 +25,7 @@ const METRICS: [(&str, &str, &[&str]); 14] = [
     ("AWS/EventBridge/Pipes", "ExecutionFailed", &["PipeName"]),
     ("AWS/ApiGateway", "5XXError", &["ApiName", "Stage"]),
     ("AWS/ApiGateway", "Latency", &["ApiName", "Stage"]),
+    ("AWS/ApiGateway", "IntegrationError", &["ApiId", "Stage"]),
 ];
 
 /// The resource that a dimension names.
@@ -48,6 +49,7 @@ fn every_alarm_is_on_a_metric_that_exists_and_reaches_the_operators() {
             "QueueName" => "AWS::SQS::Queue",
             "TableName" => "AWS::DynamoDB::Table",
             "PipeName" => "AWS::Pipes::Pipe",
+            "ApiId" => "AWS::ApiGatewayV2::Api",
             _ => {
                 assert_eq!(
                     (&dimensions[0]["Value"], &dimensions[1]["Value"]),
@@ -76,6 +78,7 @@ fn everything_that_can_go_wrong_is_watched() {
     let mut expected = vec![
         ("Api".to_owned(), "5XXError"),
         ("Api".to_owned(), "Latency"),
+        ("SocketApi".to_owned(), "IntegrationError"),
         ("OrderQueue".to_owned(), "NumberOfMessagesSent"),
         ("Relay".to_owned(), "IteratorAge"),
         ("Unrelayed".to_owned(), "ApproximateNumberOfMessagesVisible"),
