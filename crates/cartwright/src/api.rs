@@ -4,14 +4,15 @@ use std::sync::{Arc, LazyLock};
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
-use http::{Method, StatusCode};
+use http::Method;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use utoipa::openapi::OpenApi;
 
 use crate::access::Requires;
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::pages::{self, Page};
 use crate::rest::{Door, Routes, put_events};
 use crate::{basket, catalog, customers, feed, notifications, operations, ordering, probes, purchases};
 
@@ -43,6 +44,7 @@ fn routes() -> Routes {
         .get   ("/v1/products/{id}/watchers/{username}", Customer, watchers::get_watch,    "Get whether a customer waits for a product")
         .put   ("/v1/products/{id}/watchers/{username}", Customer, watchers::watch_product, "Tell a customer once when a product is back in stock")
         .delete("/v1/products/{id}/watchers/{username}", Customer, watchers::unwatch_product, "Do not tell them")
+        .get   ("/v1/categories",                      Anyone,   products::list_categories, "List the categories that have products, by name")
         .section("Baskets")
         .get   ("/v1/baskets",                         Staff,    baskets::list_baskets,    "List baskets, by user name")
         .get   ("/v1/baskets/{user}",                  Customer, baskets::get_basket,      "Get a basket")
@@ -92,6 +94,7 @@ fn routes() -> Routes {
         .get   ("/v1/queues/{name}/dead-letters/{id}", Staff,    queues::get_dead_letter,  "Get a dead letter")
         .post  ("/v1/queues/{name}/dead-letters/redrive", Staff,    queues::redrive_dead_letters, "Put dead letters back into their queue")
         .post  ("/v1/queues/{name}/dead-letters/discard", Staff,    queues::discard_dead_letters, "Remove dead letters for good")
+        .get   ("/v1/events",                          Staff,    queues::list_events,      "List the events, who emits them, and the queues they go to")
         .section("Live feed")
         .get   ("/v1/feed",                            Customer, feed::http::follow,       "Follow an order, a customer, the operators, a queue or purchases")
         .section("Operations")
@@ -147,7 +150,7 @@ fn routes() -> Routes {
 }
 
 /// What stands beside the API. The description and the page that shows it are the same for every shop, and in this repository;
-/// whether the server is ready tells nothing of it. How much is sold is no one's business: metrics are for staff.
+/// whether the server is ready tells nothing of it; the pages show what the API lets them. How much is sold is no one's business: metrics are for staff.
 fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static) -> Routes {
     use Requires::{Anyone, Staff};
     // Made when it is first asked for: most Lambda functions never are.
@@ -165,7 +168,11 @@ fn beside(routes: Routes, document: impl Fn() -> OpenApi + Send + Sync + 'static
         .beside(Method::GET, "/asyncapi.json", Anyone, asyncapi)
         // Who opens a socket may say on it who they are.
         .beside(Method::GET, "/ws", Anyone, feed::accept)
-        .beside(Method::GET, "/", Anyone, async || (StatusCode::FOUND, [(LOCATION, "/docs")]))
+        .beside(Method::GET, "/", Anyone, async |headers: HeaderMap| pages::page(Page::Shop, &headers))
+        .beside(Method::GET, "/desk", Anyone, async |headers: HeaderMap| pages::page(Page::Desk, &headers))
+        .beside(Method::GET, pages::FILE_PATH, Anyone, async |Path(path): Path<_>, headers: HeaderMap| {
+            pages::file(path, &headers)
+        })
         .beside(Method::POST, "/", Staff, put_events)
         .beside(Method::GET, "/docs", Anyone, docs)
         .beside(Method::GET, "/docs/{*file}", Anyone, async move |Path(file): Path<String>| docs_file(&file, config))

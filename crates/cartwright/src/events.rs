@@ -174,6 +174,16 @@ pub struct Rule {
     pub queues: &'static [Queue],
 }
 
+impl Rule {
+    /// The service that emits the event.
+    pub fn service(&self) -> &'static str {
+        match self.source {
+            "com.swn.basket.checkoutbasket" => "basket",
+            own => own.strip_prefix("cartwright.").unwrap_or(own),
+        }
+    }
+}
+
 /// A durable queue with one consumer and a dead-letter queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Queue {
@@ -253,6 +263,18 @@ impl Queue {
             | Queue::PurchaseSummaryQueue
             | Queue::NotificationQueue
             | Queue::AuditQueue => RetryPolicy::INSIDE,
+        }
+    }
+
+    /// The service that consumes it: where [`handle`] takes its messages.
+    pub fn consumer(self) -> &'static str {
+        match self {
+            Queue::StockQueue | Queue::StockLedgerQueue => "catalog",
+            Queue::OrderQueue | Queue::OrderStatusQueue | Queue::OrderErasureQueue => "ordering",
+            Queue::BasketErasureQueue => "basket",
+            Queue::PurchaseQueue | Queue::PurchaseSummaryQueue => "purchases",
+            Queue::AuditQueue => "access",
+            Queue::NotificationQueue | Queue::EmailQueue | Queue::WebhookQueue => "notifications",
         }
     }
 

@@ -36,4 +36,5 @@ pub mod ordering;
 pub mod purchases;
 
 pub mod local;
+pub mod pages;
 pub mod rest;

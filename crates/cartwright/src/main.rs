@@ -194,6 +194,7 @@ async fn application(
     });
     app.hosted_by(store.clone());
     catalog::ops::pin_currency(&app).await?;
+    catalog::ensure_indexed(&app).await?;
     Ok(app)
 }
 

@@ -129,6 +129,22 @@ async fn the_documentation_is_handed_over_unpacked_and_pictures_as_base64() {
 }
 
 #[tokio::test]
+async fn the_pages_and_their_files_are_handed_over_as_text() {
+    let shop = Shop::new();
+    let packed = json!({"multiValueHeaders": {"Accept-Encoding": ["gzip, br"]}});
+    let page = send(&shop, request("GET", "/", packed.clone())).await;
+    let text = page["body"].as_str().unwrap();
+    assert!(text.starts_with("<!doctype html>"), "{page}");
+    let file = text.split('"').find(|path| path.ends_with("shop/main.js")).unwrap();
+    for path in ["/desk".to_owned(), format!("/{file}")] {
+        let answer = send(&shop, request("GET", &path, packed.clone())).await;
+        assert_eq!((&answer["statusCode"], &answer["isBase64Encoded"]), (&json!(200), &json!(false)), "{path}");
+        assert_eq!(answer["multiValueHeaders"]["content-encoding"], Value::Null, "{path}");
+        assert!(answer["multiValueHeaders"]["content-security-policy"].is_array(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_takes_too_long_is_given_up_before_the_function_is_cut_off() {
     let shop = Shop::new();
     let product = json!({"name": "hangs", "category": "c", "price": {"amount": 1, "currency": "USD"}}).to_string();

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ops::{self, Accepted, VersionedBasket};
 use super::{CheckoutRequest, Color, Contact, Line, LineRequest, Merge, total_of};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ordering::Status;
 use crate::rest::{IfMatch, Items, List, NoContent, Params, Post, Put, Reply, Segment, Upserted};
 use crate::store::Once;
@@ -20,6 +20,7 @@ pub struct BasketView {
     items: Vec<Line>,
     /// What it comes to at the prices shown.
     total: Money,
+    /// When it last changed; of one that is not there, now.
     #[schema(value_type = String, format = DateTime)]
     updated_at: jiff::Timestamp,
 }
@@ -39,6 +40,14 @@ pub struct SetLine {
     /// The choice within the product.
     #[serde(default)]
     color: Color,
+}
+
+/// What to answer when there is no basket.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+pub struct BasketParams {
+    /// `true`: an empty basket without an entity tag, instead of a 404.
+    or_empty: Option<bool>,
 }
 
 /// Which line is meant.
@@ -118,8 +127,18 @@ pub(crate) async fn list_baskets(app: App, list: List) -> Result<Reply<200, Item
     Ok(Reply::page(&list, crate::rest::Listing { items, next: listing.next }, |basket| basket))
 }
 
-pub(crate) async fn get_basket(app: App, Segment(user): Segment<Username>) -> Result<Reply<200, BasketView>> {
-    reply(&app, ops::get_basket(&app, &user).await?)
+pub(crate) async fn get_basket(
+    app: App,
+    Segment(user): Segment<Username>,
+    Params(params): Params<BasketParams>,
+) -> Result<Reply<200, BasketView>> {
+    match ops::get_basket(&app, &user).await {
+        Err(error) if error.kind() == Kind::NotFound && params.or_empty == Some(true) => {
+            let total = Money::zero(app.config.currency);
+            Ok(Reply::new(BasketView { user_name: user, items: Vec::new(), total, updated_at: app.clock.now() }))
+        }
+        found => reply(&app, found?),
+    }
 }
 
 pub(crate) async fn replace_basket(

@@ -8,12 +8,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::ops::{self, StockedProduct};
 use super::{
     Category, Description, ImageFile, Movement, MovementId, MovementKind, NewProduct, Note, Product, ProductName,
-    ProductPatch, Stock, StockCount,
+    ProductPatch, Stock, StockCount, index,
 };
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::rest::{IfMatch, Items, List, NoContent, Params, Post, Put, Reply, Segment};
-use crate::values::{Money, ProductId};
+use crate::values::{Money, ProductId, Text};
 
 /// A product as `/v1` shows it.
 #[derive(Serialize, ToSchema)]
@@ -80,6 +80,16 @@ pub struct PatchProduct {
 pub struct ProductFilter {
     /// Only those of this category, spelt as it is.
     pub(super) category: Option<String>,
+    /// Only those that have, for each of these words, one in their name that begins so; by the longest word, then by age. A
+    /// page may be shorter than asked for, also empty, before the last.
+    pub(super) search: Option<Text<1, 100>>,
+}
+
+/// A category.
+#[derive(Serialize, ToSchema)]
+pub struct CategoryView {
+    /// Its name.
+    name: Category,
 }
 
 /// A counted stock.
@@ -130,8 +140,16 @@ pub(crate) async fn list_products(
     list: List,
 ) -> Result<Reply<200, Items<ProductView>>> {
     let category = filter.category.map(category_of).transpose()?.flatten();
-    let listing = ops::list_products(&app, category.as_ref(), &list).await?;
+    let listing = match filter.search {
+        Some(text) => index::search_products(&app, text.as_str(), category.as_ref(), &list).await?,
+        None => ops::list_products(&app, category.as_ref(), &list).await?,
+    };
     Ok(Reply::page(&list, listing, ProductView::from))
+}
+
+pub(crate) async fn list_categories(app: App, list: List) -> Result<Reply<200, Items<CategoryView>>> {
+    let listing = index::list_categories(&app, &list).await?;
+    Ok(Reply::page(&list, listing, |name| CategoryView { name }))
 }
 
 pub(crate) async fn create_product(app: App, post: Post<CreateProduct>) -> Result<Reply<201, ProductView>> {

@@ -8,8 +8,10 @@
 pub mod classic;
 mod events;
 pub mod http;
+mod index;
 pub mod ops;
 mod store;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::values::{Money, OrderId, ProductId, Quantity, Text, Username};
 
 pub use events::{on_order_cancelled, on_order_placed, on_order_shipped, on_stock_moved};
+pub use index::ensure_indexed;
 pub use ops::{find_availability, quote};
 
 /// A product's name.

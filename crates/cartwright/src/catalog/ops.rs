@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{self, Alert, Found, IndexEntry};
+use super::store::{self, Alert, Found};
 use super::{
     Availability, Category, Movement, MovementId, MovementKind, NewProduct, Note, Product, ProductPatch,
-    ProductRemoved, Stock, StockChange, StockCount, StockMoved,
+    ProductRemoved, Stock, StockChange, StockCount, StockMoved, index,
 };
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
@@ -15,9 +15,6 @@ use crate::events::Event;
 use crate::rest::{IfMatch, List, Listing};
 use crate::store::{Adjustment, Batch, Change, Cursor, Doc, Expect, Key, Once, Store, Table, transact};
 use crate::values::ProductId;
-
-/// Most products that are read with their stock in one go: half of what one read of many keys may name.
-const MAX_PRODUCTS_AT_ONCE: usize = crate::store::MAX_GET_MANY / 2;
 
 /// A product with its stock and the versions of both.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -81,7 +78,7 @@ pub async fn list_products(app: &App, category: Option<&Category>, list: &List) 
     let after = list.after(&scope)?;
     let (ids, next) = store::list_ids(&*app.store, category, after.as_deref(), list.limit()).await?;
     let mut items = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(MAX_PRODUCTS_AT_ONCE) {
+    for ids in ids.chunks(store::MAX_PRODUCTS_AT_ONCE) {
         items.extend(store::find_products(&*app.store, ids).await?.into_iter().flatten().map(StockedProduct::from));
     }
     Ok(Listing { items, next: next.map(|sk| Cursor::new(&scope, &sk)) })
@@ -135,8 +132,7 @@ pub async fn create_product(app: &App, once: &Once, new: NewProduct) -> Result<S
         };
         let mut batch = Batch::new(Table::Catalog);
         batch.put(store::product_key(product.id), Expect::Absent, &product)?;
-        batch.put(store::index_key(None, product.id), Expect::Absent, &IndexEntry {})?;
-        index_category(&mut batch, &product)?;
+        index::enter(app, &mut batch, None, &product).await?;
         let stock = match new.stock {
             Some(count) => Some(start_stock(app, &mut batch, product.id, count)?),
             None => None,
@@ -146,13 +142,6 @@ pub async fn create_product(app: &App, once: &Once, new: NewProduct) -> Result<S
         Ok(Change { batch, result })
     })
     .await
-}
-
-fn index_category(batch: &mut Batch, product: &Product) -> Result<()> {
-    if !product.category.as_str().is_empty() {
-        batch.put(store::index_key(Some(&product.category), product.id), Expect::Anything, &IndexEntry {})?;
-    }
-    Ok(())
 }
 
 /// Changes the fields named in `patch`, and the stock if it is among them.
@@ -181,12 +170,7 @@ pub async fn update_product(
         if patch.touches_product() {
             let changed = patch.apply(&after.product, app.clock.now());
             batch.put(store::product_key(id), Expect::Version(after.product_version), &changed)?;
-            if changed.category != after.product.category {
-                if !after.product.category.as_str().is_empty() {
-                    batch.delete(store::index_key(Some(&after.product.category), id), Expect::Anything);
-                }
-                index_category(&mut batch, &changed)?;
-            }
+            index::enter(app, &mut batch, Some(&after.product), &changed).await?;
             after.product_version += 1;
             after.product = Arc::new(changed);
         }
@@ -207,16 +191,13 @@ pub async fn delete_product(app: &App, id: ProductId, if_match: &IfMatch) -> Res
         before.check_product(if_match)?;
         let mut batch = Batch::new(Table::Catalog);
         batch.delete(store::product_key(id), Expect::Version(before.product_version));
-        batch.delete(store::index_key(None, id), Expect::Anything);
+        index::leave(&mut batch, &before.product);
         batch.delete(store::alert_key(id), Expect::Anything);
         batch.emit(app.envelope(&Event::ProductRemoved(ProductRemoved { product_id: id, at: app.clock.now() })));
         if let Some(stock) = before.stock {
             batch.delete(store::stock_key(id), Expect::Version(before.stock_version));
             let change = StockChange { product_id: id, on_hand: -stock.on_hand, available: -stock.available };
             book(app, &mut batch, MovementKind::Removed, change, None)?;
-        }
-        if !before.product.category.as_str().is_empty() {
-            batch.delete(store::index_key(Some(&before.product.category), id), Expect::Anything);
         }
         Ok(Change { batch, result: () })
     })

@@ -7,6 +7,8 @@
 //!                       MOVEMENT#<id>       its ledger, by time
 //! PRODUCTS              <id>                index: all products, by age
 //! CATEGORY#<category>   <id>                index: products of a category, by age
+//! CATEGORIES            <category>          index: the categories that have or had products
+//! WORDS#<two letters>   <word>#<id>         index: products by the words of their names
 //! RESERVATION#<order>   RESERVATION         what an order holds
 //! SHOP                  SETTINGS            what is fixed once there are prices
 //! ```
@@ -15,12 +17,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::words::MIN_WORD_CHARS;
 use super::{Category, Product, Reservation, Stock};
 use crate::error::Result;
 use crate::store::{Doc, Key, Page, Partition, Range, Store, Table};
 use crate::values::{OrderId, ProductId};
 
 const MOVEMENT: &str = "MOVEMENT#";
+/// Most products that are read with their stock in one go: half of what one read of many keys may name.
+pub(super) const MAX_PRODUCTS_AT_ONCE: usize = crate::store::MAX_GET_MANY / 2;
 
 fn partition(id: ProductId) -> Partition {
     Partition::new(Table::Catalog, format!("PRODUCT#{id}"))
@@ -57,6 +62,35 @@ pub(super) fn index(category: Option<&Category>) -> Partition {
 
 pub(super) fn index_key(category: Option<&Category>, id: ProductId) -> Key {
     index(category).key(id.to_string())
+}
+
+/// The categories that have or had products.
+pub(super) fn categories() -> Range {
+    Partition::new(Table::Catalog, "CATEGORIES").all()
+}
+
+pub(super) fn category_key(category: &Category) -> Key {
+    Partition::new(Table::Catalog, "CATEGORIES").key(category.as_str())
+}
+
+fn word_partition(word: &str) -> Partition {
+    let letters: String = word.chars().take(MIN_WORD_CHARS).collect();
+    Partition::new(Table::Catalog, format!("WORDS#{letters}"))
+}
+
+pub(super) fn word_key(word: &str, id: ProductId) -> Key {
+    word_partition(word).key(format!("{word}#{id}"))
+}
+
+/// The entries of words that begin so, by word and age. `beginning` has at least [`MIN_WORD_CHARS`] characters.
+pub(super) fn words(beginning: &str) -> Range {
+    word_partition(beginning).starting_with(beginning)
+}
+
+/// The word and the product of an entry.
+pub(super) fn word_of(sk: &str) -> Option<(&str, ProductId)> {
+    let (word, id) = sk.rsplit_once('#')?;
+    Some((word, id.parse().ok()?))
 }
 
 pub(super) fn reservation_key(order: &OrderId) -> Key {

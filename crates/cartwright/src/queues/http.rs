@@ -12,7 +12,7 @@ use super::ops::{self, Selection, Taken};
 use super::{DeadLetter, DeadLetterId, MAX_AT_ONCE, Reason, Throughput};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::events::Queue;
+use crate::events::{BUS, Queue, RULES, Rule};
 use crate::rest::{Items, List, Params, Post, Reply, Segment};
 
 /// A queue, what it holds, and what has gone through it.
@@ -42,6 +42,47 @@ pub struct QueueView {
 pub struct QueueList {
     /// The queues.
     items: Vec<QueueView>,
+}
+
+/// The events of the shop: who emits which, the queues they go to, and who consumes those.
+#[derive(Serialize, ToSchema)]
+pub struct EventMap {
+    /// The name of the event bus.
+    bus: &'static str,
+    /// Every event.
+    events: Vec<EventView>,
+    /// Every queue.
+    queues: Vec<ConsumerView>,
+}
+
+/// An event, and where it goes.
+#[derive(Serialize, ToSchema)]
+pub struct EventView {
+    /// Its name.
+    event: &'static str,
+    /// Its emitter, as envelopes spell it.
+    source: &'static str,
+    /// The service that emits it.
+    service: &'static str,
+    /// The queues it goes to.
+    queues: Vec<&'static str>,
+}
+
+/// A queue, and who takes from it.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct ConsumerView {
+    /// Its name.
+    name: &'static str,
+    /// The service that processes its messages.
+    consumer: &'static str,
+}
+
+impl From<&Rule> for EventView {
+    fn from(rule: &Rule) -> Self {
+        let Rule { source, detail_type, queues } = *rule;
+        let queues = queues.iter().map(|queue| queue.name()).collect();
+        EventView { event: detail_type, source, service: rule.service(), queues }
+    }
 }
 
 /// A message that could not be processed.
@@ -138,6 +179,12 @@ pub(crate) async fn view(app: &App, queue: Queue) -> Result<QueueView> {
 pub(crate) async fn list_queues(app: App) -> Result<Reply<200, QueueList>> {
     let items = try_join_all(Queue::ALL.map(|queue| view(&app, queue))).await?;
     Ok(Reply::new(QueueList { items }))
+}
+
+pub(crate) async fn list_events(_app: App) -> Result<Reply<200, EventMap>> {
+    let queues = Queue::ALL.map(|queue| ConsumerView { name: queue.name(), consumer: queue.consumer() });
+    let events = RULES.iter().map(EventView::from).collect();
+    Ok(Reply::new(EventMap { bus: BUS, events, queues: queues.to_vec() }))
 }
 
 pub(crate) async fn get_queue(app: App, Segment(queue): Segment<Queue>) -> Result<Reply<200, QueueView>> {

@@ -210,3 +210,17 @@ async fn two_lines_that_are_one_too_many_are_told_where() {
     let line = json!({"productId": phone, "quantity": 9_999});
     assert_eq!(shop.put("/v1/baskets/ann", json!({"items": [line, line]})).await.pointers(), ["/items/1/quantity"]);
 }
+
+#[tokio::test]
+async fn a_basket_that_is_not_there_is_an_empty_one_to_those_who_ask_so() {
+    let shop = TestShop::new().await;
+    assert_eq!(shop.get("/v1/baskets/nobody").await.code(), "basket_not_found");
+    let empty = shop.get("/v1/baskets/nobody?orEmpty=true").await;
+    assert!(empty.headers.get("etag").is_none());
+    let empty = empty.expect(200);
+    assert_eq!((&empty["items"], &empty["total"]), (&json!([]), &json!({"amount": 0, "currency": "USD"})));
+    let product = shop.product("Kettle", 100, None).await;
+    shop.fill("nobody", &product, 1).await;
+    let there = shop.get("/v1/baskets/nobody?orEmpty=true").await.expect(200);
+    assert_eq!(there["items"].as_array().unwrap().len(), 1);
+}

@@ -2,7 +2,7 @@
 
 use cartwright::catalog::{NewProduct, ops};
 use cartwright::events::{Event, Queue};
-use cartwright::store::Once;
+use cartwright::store::{Batch, Expect, Key, Once, Store, Table};
 use cartwright::values::Money;
 use http::Method;
 use serde_json::{Value, json};
@@ -340,4 +340,70 @@ async fn every_event_survives_its_envelope() {
     assert_eq!(serde_json::to_value(&parsed).unwrap(), detail);
     shop.store.retry_message(&received, 0).await.unwrap();
     shop.deliver().await;
+}
+
+fn names(products: &[Value]) -> Vec<&str> {
+    products.iter().map(|product| product["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn categories_are_listed_while_they_have_products() {
+    let shop = TestShop::new().await;
+    let categories = async || names(&shop.all("/v1/categories?limit=1").await).join(", ");
+    assert_eq!(categories().await, "");
+    let mut ids = Vec::new();
+    for (name, category) in [("Kettle", "Kitchen"), ("Pan", "Kitchen"), ("Lamp", "Home"), ("Thing", "")] {
+        let body = json!({"name": name, "category": category, "price": {"amount": 1, "currency": "USD"}});
+        ids.push(shop.post("/v1/products", body).await.expect(201)["id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(categories().await, "Home, Kitchen");
+    shop.delete(&format!("/v1/products/{}", ids[0])).await.expect(204);
+    assert_eq!(categories().await, "Home, Kitchen");
+    shop.patch(&format!("/v1/products/{}", ids[1]), json!({"category": "Attic"})).await.expect(200);
+    assert_eq!(categories().await, "Attic, Home");
+    shop.deliver().await;
+}
+
+#[tokio::test]
+async fn products_are_found_by_how_the_words_of_their_names_begin() {
+    let shop = TestShop::new().await;
+    for name in ["Veylo 7 Smartphone", "Veylo 7 Case", "Hollin Phone, Phones & More", "Éclair Pan"] {
+        shop.product(name, 100, None).await;
+    }
+    let found = async |words: &str| {
+        let mut found = shop.all(&format!("/v1/products?search={words}&limit=1")).await;
+        found.sort_by_key(|product| product["name"].to_string());
+        names(&found).join(", ")
+    };
+    assert_eq!(found("veylo").await, "Veylo 7 Case, Veylo 7 Smartphone");
+    assert_eq!(found("7%20VEY%20smart").await, "Veylo 7 Smartphone");
+    assert_eq!(found("phone").await, "Hollin Phone, Phones & More", "once, though two words begin so");
+    assert_eq!(found("%C3%A9cl").await, "Éclair Pan");
+    assert_eq!(found("veylo%20phone").await, "");
+    assert_eq!(shop.all("/v1/products?search=veylo&category=Other").await.len(), 0);
+    let refused = shop.get("/v1/products?search=7").await;
+    assert_eq!((refused.code(), refused.pointers()), ("invalid_request", vec!["?search"]));
+
+    let id = shop.all("/v1/products?search=case").await[0]["id"].as_str().unwrap().to_owned();
+    shop.patch(&format!("/v1/products/{id}"), json!({"name": "Veylo 7 Sleeve"})).await.expect(200);
+    assert_eq!((found("case").await.as_str(), found("sleeve").await.as_str()), ("", "Veylo 7 Sleeve"));
+    shop.delete(&format!("/v1/products/{id}")).await.expect(204);
+    assert_eq!(found("veylo").await, "Veylo 7 Smartphone");
+    shop.deliver().await;
+}
+
+#[tokio::test]
+async fn a_shop_that_was_made_before_there_was_a_search_gets_its_index_once() {
+    let shop = TestShop::new().await;
+    let id = shop.product("Old Kettle", 100, None).await;
+    let mut batch = Batch::new(Table::Catalog);
+    for (pk, sk) in [("WORDS#ke", format!("kettle#{id}")), ("CATEGORIES", "Phone".to_owned())] {
+        batch.delete(Key::new(Table::Catalog, pk, sk), Expect::Exists);
+    }
+    shop.store.commit(batch).await.unwrap();
+    let seen = async || (shop.all("/v1/products?search=kettle").await.len(), shop.all("/v1/categories").await.len());
+    assert_eq!(seen().await, (0, 0));
+    cartwright::catalog::ensure_indexed(&shop.app).await.unwrap();
+    assert_eq!(seen().await, (1, 1));
+    cartwright::catalog::ensure_indexed(&shop.app).await.unwrap();
 }

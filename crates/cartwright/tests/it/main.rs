@@ -18,6 +18,7 @@ mod notifications;
 mod notifier;
 mod operations;
 mod ordering;
+mod pages;
 mod process;
 mod purchases;
 mod put_events;

@@ -275,3 +275,19 @@ async fn a_redrive_that_the_disk_refuses_changes_nothing() {
     let there = shop.store.find_dead_letter(Queue::OrderQueue, &ids[0].parse().unwrap()).await.unwrap();
     assert!(there.is_some());
 }
+
+#[tokio::test]
+async fn the_map_of_events_is_that_of_the_code() {
+    let shop = TestShop::new().await;
+    let map = shop.get("/v1/events").await.expect(200);
+    assert_eq!(map["bus"], cartwright::events::BUS);
+    let events = map["events"].as_array().unwrap();
+    assert_eq!(events.len(), cartwright::events::RULES.len());
+    let placed = events.iter().find(|event| event["event"] == "OrderPlaced").unwrap();
+    let expected = json!({"event": "OrderPlaced", "source": "cartwright.ordering", "service": "ordering",
+        "queues": ["StockQueue", "NotificationQueue"]});
+    assert_eq!(placed, &expected);
+    let consumers = map["queues"].as_array().unwrap();
+    assert_eq!(consumers.len(), Queue::ALL.len());
+    assert!(consumers.contains(&json!({"name": "OrderQueue", "consumer": "ordering"})));
+}

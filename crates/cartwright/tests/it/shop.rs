@@ -212,6 +212,11 @@ impl TestShop {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
+    /// The door of the shop, for requests that are not about JSON.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
     /// The head of the answer to a request of whoever has this credential, and its body as it comes.
     pub async fn open_as(&self, credential: &str, path: &str) -> (StatusCode, Body) {
         let request = Request::builder().uri(path).header("authorization", format!("Bearer {credential}"));

@@ -57,7 +57,9 @@ impl Town {
             "{addressId}" => "1".to_owned(),
             "{name}" => "OrderQueue".to_owned(),
             "{keyId}" => self.spare_key.clone(),
+            "{*file}" if section == "web" => "base.css".to_owned(),
             "{*file}" => "swagger-ui.css".to_owned(),
+            "{version}" => "0123456789abcdef".to_owned(),
             _ => panic!("give {part} in {path} a value here"),
         };
         let parts: Vec<&str> = path.split('/').skip(1).collect();
