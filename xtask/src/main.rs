@@ -10,6 +10,7 @@ mod emulator;
 mod lambda;
 mod live;
 mod pages;
+mod proof;
 mod tools;
 
 use std::env;
@@ -34,6 +35,10 @@ Tasks:
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
                 against a new one, twice, and against one with access control; their log is then searched for what was sent of people
+  simulate      Random customers, staff and faults over the simulation (simulate --help tells more)
+  crashes       Kills the real binary under load, again and again (crashes --cycles 200)
+  schemathesis  Asks a new server what its description allows, and what it does not (installs Schemathesis into target/tools once)
+  mutants       Changes the rules in one place at a time, and looks whether a test notices (installs cargo-mutants once)
   channels      Webhooks and e-mail of a server of this build arrive at receivers that others have written (installs those into
                 target/tools once)
   pages         The storefront and the desk in a browser (installs one as root where there is apt; Node and what drives the
@@ -68,6 +73,10 @@ fn main() -> ExitCode {
         "lambda" if rest == ["--arm64"] => lambda::lambda(Architecture::Arm),
         "lambda" => Err("Usage: cargo xtask lambda [--arm64]".to_owned()),
         "bench-lambda" => bench_lambda(),
+        "simulate" => proof::simulate(&rest),
+        "crashes" => proof::crashes(&rest),
+        "mutants" => proof::mutants(&rest),
+        "schemathesis" => proof::schemathesis(&rest),
         "aws-test" => aws_test::aws_test(&rest),
         "channels" => channels::channels(),
         "deploy" => deploy::deploy(&rest),
@@ -135,11 +144,8 @@ fn deny() -> Outcome {
 /// holds data already. Then it gets an API key, and everything is asked again by an admin. It logs all it can, and what was sent
 /// of people must not be in its log.
 fn accept_new() -> Outcome {
-    run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
-    let (folder, log) = (root().join("target/accept-data"), root().join("target/accept.log"));
+    let (folder, log) = new_folder("accept")?;
     let sent = [0, 1, 2].map(|time| root().join(format!("target/accept-sent-{time}.txt")));
-    let _ = std::fs::remove_dir_all(&folder);
-    let _ = std::fs::remove_file(&log);
     with_server(&folder, &log, |url| {
         accept_and_note(&url, &sent[0], &[]).and_then(|()| accept_and_note(&url, &sent[1], &[]))
     })?;
@@ -151,6 +157,16 @@ fn accept_new() -> Outcome {
         said.lines().next().filter(|line| line.starts_with("cw_")).ok_or_else(|| format!("no key was made: {said}"))?;
     with_server(&folder, &log, |url| accept_and_note(&url, &sent[2], &["--key", key]))?;
     sent.iter().try_for_each(|sent| nothing_is_in_the_log(&log, sent))
+}
+
+/// Builds the server, and makes room in `target` for its data and its log: a folder and a file that are not there.
+fn new_folder(name: &str) -> Result<(PathBuf, PathBuf), String> {
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
+    let target = root().join("target");
+    let (folder, log) = (target.join(format!("{name}-data")), target.join(format!("{name}.log")));
+    let _ = std::fs::remove_dir_all(&folder);
+    let _ = std::fs::remove_file(&log);
+    Ok((folder, log))
 }
 
 /// Does something with the URL of a server over `folder`, which is stopped afterwards. What it logs is added to `log`.

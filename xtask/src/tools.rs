@@ -16,6 +16,11 @@ const DYNOXIDE: CargoTool = CargoTool {
     program: "dynoxide",
     features: &["--no-default-features", "--features", "native-sqlite,http-server,cli"],
 };
+/// Mutation of the rules.
+const CARGO_MUTANTS: CargoTool =
+    CargoTool { package: "cargo-mutants", version: "27.1.0", program: "cargo-mutants", features: &[] };
+/// Requests made of the API's description.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// Tools written in Python: the emulator of AWS, SAM and its linter, with all they need.
 const PYTHON_TOOLS: &str = include_str!("../python-tools.txt");
 /// Receivers of webhooks and e-mail, written in Python.
@@ -48,6 +53,19 @@ pub(crate) fn cargo_deny() -> Outcome<PathBuf> {
 /// Where the emulator of DynamoDB is. The tests look for it there.
 pub(crate) fn dynoxide() -> Outcome<PathBuf> {
     install(&DYNOXIDE)
+}
+
+/// Where cargo-mutants is.
+pub(crate) fn cargo_mutants() -> Outcome<PathBuf> {
+    install(&CARGO_MUTANTS)
+}
+
+/// The folder of the programs of Schemathesis.
+///
+/// # Errors
+/// As [`python_tools`].
+pub(crate) fn schemathesis() -> Outcome<PathBuf> {
+    python("schemathesis", SCHEMATHESIS)
 }
 
 fn folder() -> PathBuf {

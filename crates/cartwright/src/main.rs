@@ -14,6 +14,7 @@ use cartwright::access::ops::has_keys;
 use cartwright::app::{App, Ports};
 use cartwright::config::{Config, DEFAULT_OPERATION_TABLE, EmailConfig};
 use cartwright::feed::Hub;
+use cartwright::local::attack::{self, Attack};
 use cartwright::local::backup::{self, Backup};
 use cartwright::local::dead_letters::{self, DeadLetters};
 use cartwright::local::delivery::{Delivery, Settings};
@@ -93,6 +94,7 @@ enum Command {
     Export(Export),
     Import(Import),
     Backup(Backup),
+    Attack(Attack),
 }
 
 #[derive(Args)]
@@ -138,6 +140,10 @@ async fn main() -> ExitCode {
         Command::Export(command) => export::run(command),
         Command::Backup(command) => backup::run(command),
         Command::Import(command) => match import::run(command).await {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Attack(command) => match attack::run(command).await {
             Ok(code) => return code,
             Err(error) => Err(error),
         },

@@ -2,6 +2,7 @@
 //! channels that reach people.
 
 mod access;
+pub mod attack;
 pub mod backup;
 pub mod client;
 pub mod dead_letters;

@@ -76,9 +76,10 @@ pub struct Notification {
 
 /// What a notification is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "about", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(tag = "about", rename_all = "camelCase")]
 pub enum Facts {
     /// An order that took a step.
+    #[serde(rename_all = "camelCase")]
     Order {
         /// Which.
         order_id: OrderId,
@@ -90,6 +91,7 @@ pub enum Facts {
         total: Money,
     },
     /// A product that ran out or came back.
+    #[serde(rename_all = "camelCase")]
     Product {
         /// Which.
         product_id: ProductId,
@@ -103,6 +105,7 @@ pub enum Facts {
         user_name: Option<Username>,
     },
     /// A queue in which a message died.
+    #[serde(rename_all = "camelCase")]
     Queue {
         /// Its name.
         queue: String,
@@ -113,6 +116,7 @@ pub enum Facts {
         code: String,
     },
     /// A webhook to which something could not be delivered.
+    #[serde(rename_all = "camelCase")]
     Webhook {
         /// The subscription.
         subscription_id: Uuid,

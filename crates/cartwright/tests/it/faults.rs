@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use cartwright::error::{Error, Kind, Result};
+use cartwright::events::Envelope;
 use cartwright::local::sqlite::SqliteStore;
 use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
 
@@ -26,11 +27,17 @@ pub enum Fault {
 pub struct FaultyStore {
     inner: Arc<SqliteStore>,
     faults: Mutex<Vec<Fault>>,
+    emitted: Mutex<Vec<Envelope>>,
 }
 
 impl FaultyStore {
     pub fn new(inner: Arc<SqliteStore>) -> Self {
-        FaultyStore { inner, faults: Mutex::default() }
+        FaultyStore { inner, faults: Mutex::default(), emitted: Mutex::default() }
+    }
+
+    /// Every event that was to be emitted, in order.
+    pub fn emitted(&self) -> Vec<Envelope> {
+        self.emitted.lock().unwrap().clone()
     }
 
     /// The next commits go wrong in these ways, one each.
@@ -58,6 +65,7 @@ impl Store for FaultyStore {
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        self.emitted.lock().unwrap().extend(batch.events.iter().cloned());
         let fault = {
             let mut faults = self.faults.lock().unwrap();
             if faults.is_empty() { None } else { Some(faults.remove(0)) }

@@ -2,6 +2,7 @@
 
 mod access;
 mod acme;
+mod attack;
 mod backup;
 mod certificates;
 mod crash;
@@ -22,4 +23,5 @@ mod sockets;
 mod startup;
 mod telemetry;
 mod tls;
+mod torture;
 mod transfer;

@@ -145,7 +145,15 @@ impl TestShop {
     }
 
     async fn with(settings: Settings, config: Config, access: Access) -> Self {
-        let temp = tempfile::tempdir().unwrap();
+        Self::build(tempfile::tempdir().unwrap(), settings, config, access).await
+    }
+
+    /// A shop over the folder `data` in this one, which may have a shop already.
+    pub async fn over(temp: tempfile::TempDir) -> Self {
+        Self::build(temp, Settings::default(), Config::default(), Access::open()).await
+    }
+
+    async fn build(temp: tempfile::TempDir, settings: Settings, config: Config, access: Access) -> Self {
         let folder = temp.path().join("data");
         let clock = Arc::new(TestClock::new());
         let store = SqliteStore::open(&folder, clock.clone()).unwrap();

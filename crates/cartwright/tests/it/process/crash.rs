@@ -10,18 +10,18 @@ use tempfile::TempDir;
 use super::harness::{Answer, Server, connect, eventually};
 use super::load::{Books, Load, check};
 
-const CLIENTS: usize = 4;
+pub(super) const CLIENTS: usize = 4;
 const KILLS: usize = 20;
 /// A stop must be over before those who run servers lose their patience and kill them.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Three products that last, and two that run out on the way.
-fn stock_up(server: &Server) -> Vec<(String, i64)> {
+pub(super) fn stock_up(server: &Server) -> Vec<(String, i64)> {
     let stock = [100_000, 60, 100_000, 100_000, 25];
     stock.iter().enumerate().map(|(at, &stock)| (server.product(&format!("Product {at}"), stock), stock)).collect()
 }
 
-fn ids(products: &[(String, i64)]) -> Vec<String> {
+pub(super) fn ids(products: &[(String, i64)]) -> Vec<String> {
     products.iter().map(|(id, _)| id.clone()).collect()
 }
 

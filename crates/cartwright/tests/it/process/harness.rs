@@ -108,7 +108,12 @@ impl Server {
     }
 
     /// As [`Server::start`], by a command that runs the binary with the arguments it is given.
-    pub(super) fn of(mut command: Command, folder: &Path, extra: &[&str]) -> Server {
+    pub(super) fn of(command: Command, folder: &Path, extra: &[&str]) -> Server {
+        Server::try_of(command, folder, extra).unwrap_or_else(|why| panic!("the server did not come up {why}"))
+    }
+
+    /// As [`Server::of`], where it may refuse to start: what it says then.
+    pub(super) fn try_of(mut command: Command, folder: &Path, extra: &[&str]) -> Result<Server, String> {
         let listen = if extra.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         command.arg("serve").args(listen).arg("--data").arg(folder).args(extra);
         let spawned_at = Instant::now();
@@ -123,12 +128,12 @@ impl Server {
             }
         });
         match address(&said) {
-            Some(address) => Server { child, address, spawned_at, stderr, stdout: Mutex::new(said) },
+            Some(address) => Ok(Server { child, address, spawned_at, stderr, stdout: Mutex::new(said) }),
             None => {
                 let _ = child.kill();
                 let status = child.wait();
                 let _ = collector.join();
-                panic!("the server did not come up ({status:?}): {}", stderr.lock().unwrap());
+                Err(format!("({status:?}): {}", stderr.lock().unwrap()))
             }
         }
     }
