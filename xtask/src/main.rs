@@ -43,7 +43,8 @@ Tasks:
                 target/tools once)
   pages         The storefront and the desk in a browser (installs one as root where there is apt; Node and what drives the
                 browser into target/tools once); --screenshots draws docs/images instead
-  bench         The benchmark, in release (--quick for a smoke test, --json FILE for the numbers)
+  bench         The benchmark, in release: bench [ROWS] (--quick for a smoke test, --json FILE for the numbers; growth, hot,
+                soak --minutes N, overload and peers only when they are named; peers installs those into target/peers once)
   bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
   aws-test      Deploys the AWS home to an emulator of AWS and proves that it works (aws-test --help tells more; installs the
@@ -222,6 +223,9 @@ fn accept(arguments: &[String]) -> Outcome {
 }
 
 fn bench(arguments: &[String]) -> Outcome {
+    if arguments.iter().any(|argument| argument == "peers") {
+        tools::peers()?;
+    }
     run(cargo().args(["run", "--release", "--locked", "--package", "cartwright-bench", "--"]).args(arguments))
 }
 

@@ -183,17 +183,64 @@ pub(crate) fn browser_modules() -> Outcome<PathBuf> {
     Ok(folder)
 }
 
-/// Installs what `requirements` lists into an environment of its own, unless that was done.
+/// Installs the shops that the benchmark measures beside this one into `target/peers`, each as `bench/peers` lists it.
+///
+/// # Errors
+/// When there is no npm or no Python, or they cannot install.
+pub(crate) fn peers() -> Outcome<PathBuf> {
+    let (sources, installed) = (root().join("bench/peers"), root().join("target/peers"));
+    let copy = |peer: &str, file: &str| {
+        let (from, to) = (sources.join(peer).join(file), installed.join(peer).join(file));
+        fs::copy(&from, &to).map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))
+    };
+    for peer in ["vendure", "node"] {
+        let folder = installed.join(peer);
+        fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        copy(peer, "server.js")?;
+        let list = fs::read(sources.join(peer).join("package.json")).ok();
+        let done = folder.join("node_modules").is_dir() && fs::read(folder.join("package.json")).ok() == list;
+        if !done {
+            println!("installing {peer} from npm into {} (once, a few minutes)", folder.display());
+            copy(peer, "package.json")?;
+            npm_install(&folder)?;
+        }
+    }
+    let requirements = fs::read_to_string(sources.join("python/requirements.txt"))
+        .map_err(|error| format!("cannot read what the Python peer needs: {error}"))?;
+    python_in(&installed.join("python"), &requirements)?;
+    copy("python", "server.py")?;
+    Ok(installed)
+}
+
+/// Installs what the `package.json` of a folder lists. What is compiled finds the headers beside the Node that is there, if
+/// they are, and needs none from elsewhere.
+fn npm_install(folder: &Path) -> Outcome {
+    let node = Command::new("node").args(["--print", "process.execPath"]).output();
+    let node = node.map_err(|why| format!("install Node.js with npm: {why}"))?;
+    let prefix = PathBuf::from(String::from_utf8_lossy(&node.stdout).trim());
+    let mut install = Command::new("npm");
+    install.args(["install", "--silent", "--no-fund", "--no-audit"]).current_dir(folder);
+    if let Some(prefix) = prefix.ancestors().nth(2).filter(|prefix| prefix.join("include/node/node.h").is_file()) {
+        install.env("npm_config_nodedir", prefix);
+    }
+    run(&mut install)
+}
+
+/// Installs what `requirements` lists into an environment among the tools.
 fn python(name: &str, requirements: &str) -> Outcome<PathBuf> {
-    let environment = folder().join(name);
+    python_in(&folder().join(name), requirements)
+}
+
+/// Installs what `requirements` lists into an environment of its own, unless that was done.
+fn python_in(environment: &Path, requirements: &str) -> Outcome<PathBuf> {
     let (programs, list) = (environment.join("bin"), environment.join("requirements.txt"));
     let done = environment.join("installed.txt");
     if fs::read_to_string(&done).is_ok_and(|installed| installed == requirements) {
         return Ok(programs);
     }
     println!("installing tools from PyPI into {} (once, a minute)", environment.display());
-    let _ = fs::remove_dir_all(&environment);
-    run(Command::new("python3").args(["-m", "venv"]).arg(&environment))
+    let _ = fs::remove_dir_all(environment);
+    run(Command::new("python3").args(["-m", "venv"]).arg(environment))
         .map_err(|why| format!("install Python 3.10 or newer with its venv module: {why}"))?;
     fs::write(&list, requirements).map_err(|error| format!("cannot write {}: {error}", list.display()))?;
     let install = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--requirement"];

@@ -22,6 +22,7 @@ pub(crate) struct Connection {
 /// An answer.
 pub(crate) struct Answer<'a> {
     status: u16,
+    head: &'a [u8],
     body: &'a [u8],
 }
 
@@ -54,11 +55,12 @@ impl Connection {
                 break head;
             }
         };
-        let (body, rest) = self.received[head.bytes..].split_at(head.content_length);
+        let (own, rest) = self.received.split_at(head.bytes);
+        let (body, rest) = rest.split_at(head.content_length);
         if !rest.is_empty() {
             return Err("the server sent more than its answer".into());
         }
-        Ok(Answer { status: head.status, body })
+        Ok(Answer { status: head.status, head: own, body })
     }
 }
 
@@ -66,6 +68,13 @@ impl<'a> Answer<'a> {
     /// Whether the server has refused the request because it has all it takes on.
     pub(crate) fn is_refusal(&self) -> bool {
         self.status == 503 && text_field(self.body, "code") == Some("overloaded")
+    }
+
+    /// The value of a header, whose name is in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
+        let mut lines = self.head.split(|byte| *byte == b'\n');
+        let value = lines.find_map(|line| value_of(line, format!("{name}:").as_bytes()))?;
+        std::str::from_utf8(value).ok()
     }
 
     /// The body, if the status is the expected one.

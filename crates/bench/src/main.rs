@@ -1,21 +1,30 @@
 //! How fast a shop is, against what the same machine can do at best.
 //!
 //! One program in several roles: started by hand it is the load, and it starts itself again as the servers, so that load
-//! and servers are different processes of the same build. What is measured is in [`rows`] (over HTTP) and [`storage`]
-//! (at the store); how load is made is in [`load`]; what a server is, in [`serve`].
+//! and servers are different processes of the same build. What is measured in every run is in [`rows`] (over HTTP) and
+//! [`storage`] (at the store); what takes long is measured when it is named: [`hot`], [`growth`], [`soak`], [`overload`],
+//! [`peers`]. How load is made is in [`load`] and [`work`]; what a server is, in [`serve`].
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its terminal")]
 #![expect(clippy::float_arithmetic, reason = "rates and ratios are measurements, not money")]
 
 mod connection;
+mod files;
+mod filling;
+mod growth;
+mod hot;
 mod load;
 mod machine;
 mod overload;
+mod peers;
+mod recording;
 mod report;
 mod rows;
 mod serve;
 mod servers;
+mod soak;
 mod storage;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,16 +36,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::load::Times;
 use crate::machine::Machine;
-use crate::report::Report;
+use crate::report::{Report, Section};
 use crate::servers::Pinning;
 
 /// Any error: its text is all that anyone does with it.
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = AnyError> = std::result::Result<T, E>;
 
-/// Measures a shop on this machine: reads, durable writes, commits, checkouts. Takes about two minutes.
+/// Measures a shop on this machine: reads, durable writes, commits, checkouts. Takes about five minutes.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     role: Option<Role>,
@@ -49,24 +58,47 @@ struct Cli {
     /// Folder for the data, on the disk to be measured. By default the folder this was built in.
     #[arg(long, env = "CARTWRIGHT_BENCH_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// Measure only these.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "ROWS")]
-    only: Vec<Row>,
+    /// Measure only these; without them, reads, writes, store and checkouts.
+    #[arg(value_enum)]
+    rows: Vec<Row>,
+    /// How long the soak takes.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60.0)]
+    minutes: f64,
+    /// Another build of this program, whose shop is measured over HTTP instead of this one's: to tell what a change has
+    /// done, measure one and the other in turn.
+    #[arg(long, value_name = "PROGRAM")]
+    build: Option<PathBuf>,
+    /// Where the peers are installed.
+    #[arg(long, value_name = "FOLDER", default_value = "target/peers")]
+    peers: PathBuf,
 }
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Row {
-    /// Reading a product, against a bare route.
+    /// Products, pages and orders that are read, against a bare route.
     Reads,
-    /// Durable basket writes.
-    Baskets,
+    /// Durable writes of every kind, by up to 256 clients.
+    Writes,
     /// Commits at the store, against plain SQLite.
     Store,
     /// Whole checkouts until the order is confirmed.
     Checkouts,
-    /// A minute of three times what the shop takes on. Only when it is named.
+    /// One product that 1,000 want; baskets of 50 lines.
+    Hot,
+    /// Shops of up to millions of documents, and a queue of a million messages. Takes about ten minutes.
+    Growth,
+    /// Checkouts at 70 % of the maximum, for an hour or --minutes.
+    Soak,
+    /// A minute of three times what the shop takes on.
     Overload,
+    /// Other shops on this machine.
+    Peers,
+}
+
+impl Row {
+    /// Those that are measured when none is named.
+    const USUAL: [Row; 4] = [Row::Reads, Row::Writes, Row::Store, Row::Checkouts];
 }
 
 /// What this process is, when it is not the load.
@@ -84,9 +116,9 @@ enum Role {
     /// The bare route.
     #[command(hide = true)]
     ServeBare {
-        /// The JSON it answers with.
+        /// The bodies it answers with, as an array of strings.
         #[arg(long)]
-        product: String,
+        bodies: String,
     },
 }
 
@@ -94,7 +126,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.role {
         Some(Role::ServeShop { data, limits }) => serve::shop(data, limits).map(|()| true),
-        Some(Role::ServeBare { product }) => serve::bare(product).map(|()| true),
+        Some(Role::ServeBare { bodies }) => serve::bare(bodies).map(|()| true),
         None => run(&cli),
     };
     match outcome {
@@ -150,29 +182,22 @@ fn run(cli: &Cli) -> Result<bool> {
     let plan = Plan::new(cli.quick)?;
     let folder = data_folder(cli.data_dir.as_deref())?;
     let pinning = Pinning::find();
+    cli.build.clone().into_iter().for_each(servers::measure_build);
     let mut report = Report::new(Machine::find(folder.path()), cli.quick, pinning);
-    let wanted = |row| cli.only.contains(&row) || (cli.only.is_empty() && row != Row::Overload);
-    let over_http = [Row::Reads, Row::Baskets, Row::Checkouts].into_iter().any(wanted);
+    let wanted = |row| if cli.rows.is_empty() { Row::USUAL.contains(&row) } else { cli.rows.contains(&row) };
 
     // The store first: it has both cores to itself, as it has in a server that is not pinned. Then this process keeps to
     // its own core.
-    plan.expect(if wanted(Row::Store) { storage::steps(&plan) } else { 0 });
-    plan.expect(if over_http { rows::steps(&plan, wanted) } else { 0 });
-    plan.expect(if wanted(Row::Overload) { overload::STEPS } else { 0 });
     if wanted(Row::Store) {
-        report.storage = Some(storage::measure(&plan, folder.path())?);
+        plan.expect(storage::steps());
+        report.storage = Some(storage::measure(&plan, folder.path(), cli.quick)?);
     }
     if let Some(pinning) = pinning {
         pinning.pin_load()?;
     }
     // One thread: the load has one core.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if over_http {
-        runtime.block_on(rows::measure(&plan, pinning, folder.path(), wanted, &mut report))?;
-    }
-    if wanted(Row::Overload) {
-        report.overload = Some(runtime.block_on(overload::measure(&plan, pinning, folder.path()))?);
-    }
+    report.sections = runtime.block_on(over_http(cli, &plan, pinning, folder.path(), wanted))?;
     plan.progress.finish_and_clear();
     print!("{}", report.table());
     if let Some(file) = &cli.json {
@@ -186,6 +211,43 @@ fn run(cli: &Cli) -> Result<bool> {
         errors.iter().for_each(|error| eprintln!("  {error}"));
     }
     Ok(errors.is_empty())
+}
+
+/// Measures what is wanted of everything that goes over HTTP.
+async fn over_http(
+    cli: &Cli,
+    plan: &Plan,
+    pinning: Option<Pinning>,
+    folder: &Path,
+    wanted: impl Fn(Row) -> bool,
+) -> Result<Vec<Section>> {
+    let mut sections = Vec::new();
+    if [Row::Reads, Row::Writes, Row::Checkouts].into_iter().any(&wanted) {
+        plan.expect(rows::steps(plan, &wanted));
+        sections.extend(rows::measure(plan, pinning, folder, &wanted).await?);
+    }
+    if wanted(Row::Hot) {
+        plan.expect(hot::STEPS);
+        sections.extend(hot::measure(plan, pinning, folder).await?);
+    }
+    if wanted(Row::Overload) {
+        plan.expect(overload::STEPS);
+        sections.push(overload::measure(plan, pinning, folder).await?);
+    }
+    if wanted(Row::Peers) {
+        plan.expect(peers::STEPS);
+        sections.push(peers::measure(plan, pinning, folder, &cli.peers).await?);
+    }
+    if wanted(Row::Growth) {
+        plan.expect(growth::STEPS);
+        sections.extend(growth::measure(plan, pinning, folder, cli.quick).await?);
+    }
+    if wanted(Row::Soak) {
+        plan.expect(soak::STEPS);
+        let minutes = if cli.quick { 0.1 } else { cli.minutes };
+        sections.push(soak::measure(plan, pinning, folder, minutes).await?);
+    }
+    Ok(sections)
 }
 
 /// A new folder on a real disk, which goes when the run ends. By default in the build's own target folder, because the

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::connection::{Connection, request};
-use crate::load::{Run, Work, closed, open};
-use crate::rows::{PutBasket, create_products};
+use crate::load::{Work, closed, open};
+use crate::report::Section;
 use crate::servers::{Pinning, Server, Target, resident_bytes};
+use crate::work::{PutBasket, create_products};
 use crate::{Plan, Result};
 
 /// Steps of the progress [`measure`] takes.
@@ -24,32 +24,11 @@ const TIMES: usize = 3;
 /// How often the server's memory is looked at.
 const MEMORY_LOOK: Duration = Duration::from_millis(200);
 
-/// What came of it.
-#[derive(Serialize)]
-pub(crate) struct Overload {
-    /// As many connections as the shop takes on requests.
-    pub(crate) at_limit: Run,
-    /// Three times as many, at three times the rate of that.
-    pub(crate) beyond: Run,
-    pub(crate) refused: u64,
-    /// Writes that were acknowledged, all of which were there afterwards.
-    pub(crate) acknowledged: usize,
-    pub(crate) memory: Option<Memory>,
-}
-
-/// Memory of the server under three times what it takes on, in bytes.
-#[derive(Serialize)]
-pub(crate) struct Memory {
-    pub(crate) before: u64,
-    pub(crate) most: u64,
-    pub(crate) after: u64,
-}
-
 /// Measures, and looks for everything that was acknowledged.
 ///
 /// # Errors
 /// When the server does not start, does not answer any more, or has lost something.
-pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path) -> Result<Overload> {
+pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path) -> Result<Section> {
     plan.step("overload: setting up the shop");
     let shop = Server::shop(pinning, &folder.join("overload"), Some(MAX_IN_FLIGHT))?;
     let shop = &shop.target;
@@ -68,10 +47,21 @@ pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path
     plan.step("overload: looking for what was acknowledged");
     let acknowledged = std::mem::take(&mut *work.acknowledged.lock().unwrap_or_else(PoisonError::into_inner));
     look_for(shop, &acknowledged).await?;
-    let most = most.load(Ordering::Relaxed);
-    let memory = before.zip(after).map(|(before, after)| Memory { before, most: most.max(after), after });
     let refused = work.refused.load(Ordering::Relaxed);
-    Ok(Overload { at_limit, beyond, refused, acknowledged: acknowledged.len(), memory })
+    let title = format!("Overload: basket writes, {MAX_IN_FLIGHT} at the same time are taken on");
+    let (mut section, seconds) = (Section::new(title, "writes/s"), beyond.seconds);
+    section.run(format!("{MAX_IN_FLIGHT} connections"), at_limit);
+    section.run(format!("three times that, for {seconds:.0} s"), beyond);
+    section.note(format!(
+        "{refused} writes were refused, {} acknowledged; all of these were found again",
+        acknowledged.len()
+    ));
+    if let (Some(before), Some(after)) = (before, after) {
+        let (most, mb) = (most.load(Ordering::Relaxed).max(after), |bytes: u64| bytes as f64 / 1024.0 / 1024.0);
+        let (before, most, after) = (mb(before), mb(most), mb(after));
+        section.note(format!("memory of the server: {before:.1} MB before, {most:.1} MB at most, {after:.1} MB after"));
+    }
+    Ok(section)
 }
 
 /// Notes the most memory that is seen.

@@ -6,8 +6,6 @@ use serde::Serialize;
 
 use crate::load::{Latency, Run};
 use crate::machine::Machine;
-use crate::overload::{Memory, Overload};
-use crate::rows::{Checkouts, Reads};
 use crate::servers::Pinning;
 use crate::storage::{Commits, Speed, Storage};
 
@@ -21,11 +19,81 @@ pub(crate) struct Report {
     pub(crate) quick: bool,
     /// The cores of servers and load; none when they were not pinned.
     pub(crate) pinning: Option<Pinning>,
-    pub(crate) reads: Option<Reads>,
-    pub(crate) baskets: Option<Vec<Run>>,
+    pub(crate) sections: Vec<Section>,
     pub(crate) storage: Option<Storage>,
-    pub(crate) checkouts: Option<Checkouts>,
-    pub(crate) overload: Option<Overload>,
+}
+
+/// What was measured of one thing.
+#[derive(Serialize)]
+pub(crate) struct Section {
+    title: String,
+    /// What is counted, as the head of its column.
+    rate: &'static str,
+    lines: Vec<Line>,
+}
+
+/// A line of a section.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Line {
+    /// One run.
+    Run { name: String, run: Run },
+    /// The rounds of something that was compared. The one with the median rate is shown.
+    Rounds { name: String, runs: Vec<Run> },
+    /// How two compare.
+    Ratio { name: String, ratio: Ratio },
+    /// Anything else, in words.
+    Note(String),
+}
+
+impl Section {
+    /// A section without lines.
+    pub(crate) fn new(title: impl Into<String>, rate: &'static str) -> Self {
+        Section { title: title.into(), rate, lines: Vec::new() }
+    }
+
+    /// Adds a run. Of an open load, latency is shown from when the work was due.
+    pub(crate) fn run(&mut self, name: impl Into<String>, run: Run) {
+        self.lines.push(Line::Run { name: name.into(), run });
+    }
+
+    /// Adds rounds.
+    pub(crate) fn rounds(&mut self, name: impl Into<String>, runs: Vec<Run>) {
+        self.lines.push(Line::Rounds { name: name.into(), runs });
+    }
+
+    /// Adds a comparison, if there was one.
+    pub(crate) fn ratio(&mut self, name: impl Into<String>, ratio: Option<Ratio>) {
+        self.lines.extend(ratio.map(|ratio| Line::Ratio { name: name.into(), ratio }));
+    }
+
+    /// Adds what has no columns.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.lines.push(Line::Note(note.into()));
+    }
+
+    /// Whether it has no lines.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.lines.iter().flat_map(|line| match line {
+            Line::Run { run, .. } => std::slice::from_ref(run),
+            Line::Rounds { runs, .. } => runs.as_slice(),
+            Line::Ratio { .. } | Line::Note(_) => &[],
+        })
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        write_heads(out, &self.title, self.rate)?;
+        self.lines.iter().try_for_each(|line| match line {
+            Line::Run { name, run } => write_run(out, name, run),
+            Line::Rounds { name, runs } => middle(runs).map_or(Ok(()), |run| write_run(out, name, run)),
+            Line::Ratio { name, ratio } => write_ratio(out, name, ratio),
+            Line::Note(note) => writeln!(out, "  {note}"),
+        })
+    }
 }
 
 /// How two that were measured in alternating rounds compare.
@@ -62,17 +130,11 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 impl Report {
     /// A report without measurements.
     pub(crate) fn new(machine: Machine, quick: bool, pinning: Option<Pinning>) -> Self {
-        Report { machine, quick, pinning, reads: None, baskets: None, storage: None, checkouts: None, overload: None }
+        Report { machine, quick, pinning, sections: Vec::new(), storage: None }
     }
 
     fn runs(&self) -> impl Iterator<Item = &Run> {
-        let reads = self
-            .reads
-            .iter()
-            .flat_map(|reads| reads.shop.iter().chain(&reads.bare).chain([&reads.shop_open, &reads.bare_open]));
-        let checkouts = self.checkouts.iter().flat_map(|checkouts| checkouts.closed.iter().chain([&checkouts.open]));
-        let overload = self.overload.iter().flat_map(|overload| [&overload.at_limit, &overload.beyond]);
-        reads.chain(self.baskets.iter().flatten()).chain(checkouts).chain(overload)
+        self.sections.iter().flat_map(Section::runs)
     }
 
     /// How many requests failed.
@@ -114,11 +176,8 @@ impl Report {
         if self.machine.disk_is_memory {
             writeln!(out, "  WARNING   the data is in memory: fsync does nothing, and no write below is durable")?;
         }
-        self.reads.iter().try_for_each(|reads| write_reads(out, reads))?;
-        self.baskets.iter().try_for_each(|baskets| write_baskets(out, baskets))?;
         self.storage.iter().try_for_each(|storage| write_storage(out, storage))?;
-        self.checkouts.iter().try_for_each(|checkouts| write_checkouts(out, checkouts))?;
-        self.overload.iter().try_for_each(|overload| write_overload(out, overload))?;
+        self.sections.iter().try_for_each(|section| section.write(out))?;
         let others = self.runs().filter_map(|run| run.others_busy).fold(0.0, f64::max);
         if others > MAX_OTHERS {
             writeln!(
@@ -136,17 +195,12 @@ fn write_heads(out: &mut String, title: &str, rate: &str) -> std::fmt::Result {
     writeln!(out, "\n{title}")?;
     writeln!(
         out,
-        "  {:34} {rate:>10} {:>8} {:>7} {:>6} {:>6}   {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "  {:44} {rate:>10} {:>8} {:>7} {:>6} {:>6}   {:>8} {:>8} {:>8} {:>8} {:>8}",
         "", "CPU µs", "server", "load", "others", "p50 ms", "p90", "p99", "p99.9", "max"
     )
 }
 
 fn write_run(out: &mut String, name: &str, run: &Run) -> std::fmt::Result {
-    write_line(out, name, run, &run.latency)
-}
-
-/// A run of an open load: latency from when the work was due.
-fn write_open(out: &mut String, name: &str, run: &Run) -> std::fmt::Result {
     write_line(out, name, run, run.latency_from_due.as_ref().unwrap_or(&run.latency))
 }
 
@@ -155,7 +209,7 @@ fn write_line(out: &mut String, name: &str, run: &Run, latency: &Latency) -> std
     let cpu = run.server_cpu_us.map_or("-".to_owned(), |cpu| format!("{cpu:.1}"));
     let [server, load, others] = [run.server_busy, run.load_busy, run.others_busy].map(percent);
     let rate = run.done_per_s;
-    writeln!(out, "  {name:34} {rate:>10.0} {cpu:>8} {server:>7} {load:>6} {others:>6}   {}", latency_text(latency))
+    writeln!(out, "  {name:44} {rate:>10.0} {cpu:>8} {server:>7} {load:>6} {others:>6}   {}", latency_text(latency))
 }
 
 fn latency_text(latency: &Latency) -> String {
@@ -165,7 +219,7 @@ fn latency_text(latency: &Latency) -> String {
 
 fn write_ratio(out: &mut String, name: &str, ratio: &Ratio) -> std::fmt::Result {
     let Ratio { median, least, greatest, rounds } = ratio;
-    writeln!(out, "  {name:34} {median:>10.2}   median of {} rounds, {least:.2} to {greatest:.2}", rounds.len())
+    writeln!(out, "  {name:44} {median:>10.2}   median of {} rounds, {least:.2} to {greatest:.2}", rounds.len())
 }
 
 /// The run with the median rate.
@@ -175,75 +229,37 @@ fn middle(runs: &[Run]) -> Option<&Run> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-fn write_reads(out: &mut String, reads: &Reads) -> std::fmt::Result {
-    write_heads(out, "Product reads, 64 connections: GET /v1/products/{id}, stock included", "requests/s")?;
-    for (name, runs) in [("shop, median round", &reads.shop), ("bare axum route, median round", &reads.bare)] {
-        middle(runs).map_or(Ok(()), |run| write_run(out, name, run))?;
-    }
-    write_open(out, "shop, at half of its maximum", &reads.shop_open)?;
-    write_open(out, "bare axum route, at that rate", &reads.bare_open)?;
-    write_ratio(out, "requests/s, shop ÷ bare", &reads.rate)?;
-    reads.cpu.iter().try_for_each(|cpu| write_ratio(out, "CPU per request, shop ÷ bare", cpu))
-}
-
-fn write_baskets(out: &mut String, baskets: &[Run]) -> std::fmt::Result {
-    write_heads(out, "Durable basket writes: PUT /v1/baskets/{user} with one line, every user another", "writes/s")?;
-    baskets.iter().try_for_each(|run| write_run(out, &format!("{} connections", run.connections), run))
-}
-
-fn write_overload(out: &mut String, overload: &Overload) -> std::fmt::Result {
-    let Overload { at_limit, beyond, refused, acknowledged, memory } = overload;
-    let most = at_limit.connections;
-    write_heads(out, &format!("Overload: basket writes, {most} at the same time are taken on"), "writes/s")?;
-    write_run(out, &format!("{most} connections"), at_limit)?;
-    write_run(out, &format!("three times that, for {:.0} s", beyond.seconds), beyond)?;
-    writeln!(out, "  {refused} writes were refused, {acknowledged} acknowledged; all of these were found again")?;
-    let mb = |bytes: u64| format!("{:.1}", bytes as f64 / 1024.0 / 1024.0);
-    match memory {
-        Some(Memory { before, most, after }) => {
-            writeln!(
-                out,
-                "  memory of the server: {} MB before, {} MB at most, {} MB after",
-                mb(*before),
-                mb(*most),
-                mb(*after)
-            )
-        }
-        None => Ok(()),
-    }
-}
-
 fn write_storage(out: &mut String, storage: &Storage) -> std::fmt::Result {
-    writeln!(out, "\nDurable commits at the store, 64 tasks, against plain SQLite, 64 commits a transaction")?;
-    writeln!(out, "  {:34} {:>10} {:>8}", "", "commits/s", "CPU µs")?;
-    for Commits { shape, store, reference, rate, cpu, .. } in &storage.shapes {
-        for (name, rounds) in [("store, median", store), ("plain SQLite, median", reference)] {
-            let per_s = median(rounds.iter().map(|round| round.per_s).collect());
-            let cpu_us: Vec<_> = rounds.iter().filter_map(|round: &Speed| round.cpu_us).collect();
-            writeln!(out, "  {:34} {per_s:>10.0} {:>8.1}", format!("{}: {name}", shape.name()), median(cpu_us))?;
-        }
-        write_ratio(out, "  commits/s, store ÷ plain", rate)?;
-        cpu.iter().try_for_each(|cpu| write_ratio(out, "  CPU per commit, store ÷ plain", cpu))?;
-    }
     let (per_s, latency) = (storage.fsync.per_s, latency_text(&storage.fsync.latency));
-    writeln!(out, "  {:34} {per_s:>10.0}   p50 to max, ms {latency}", "fdatasync of 4 KB appends, 1 thread")
-}
-
-fn write_checkouts(out: &mut String, checkouts: &Checkouts) -> std::fmt::Result {
-    let title = "Checkouts: basket, checkout, GET /v1/orders/{id} every ms until CONFIRMED; time from the checkout on";
-    write_heads(out, title, "orders/s")?;
-    for run in &checkouts.closed {
-        write_run(out, &format!("{} buyers", run.connections), run)?;
-    }
-    write_run(out, "at half of the maximum", &checkouts.open)?;
-    write_open(out, "  from when the buyer was due", &checkouts.open)?;
-    let rest: Vec<_> = checkouts.rest_ms.iter().map(|ms| format!("{ms:.0}")).collect();
-    let polls = checkouts.polls_per_order;
+    let title =
+        "Durable commits at the store, against plain SQLite with as many commits in a transaction as there are clients";
+    writeln!(out, "\n{title}")?;
+    writeln!(out, "  {:44} {per_s:>10.0}   p50 to max, ms {latency}", "fdatasync of 4 KB appends, 1 thread")?;
     writeln!(
         out,
-        "  {polls:.1} looks at an order on average; the server was at rest {} ms after the closed loads",
-        rest.join(" and ")
-    )
+        "  {:32} {:>9} {:>9} {:>7}  {:13} {:>9} {:>9} {:>7}",
+        "medians of 3 rounds", "store/s", "plain/s", "ratio", "rounds", "store µs", "plain µs", "CPU"
+    )?;
+    for Commits { kind, clients, store, reference, rate, cpu, .. } in &storage.rows {
+        let per_s = |speeds: &[Speed]| median(speeds.iter().map(|speed| speed.per_s).collect());
+        let cpu_us = |speeds: &[Speed]| median(speeds.iter().filter_map(|speed| speed.cpu_us).collect());
+        writeln!(
+            out,
+            "  {:32} {:>9.0} {:>9.0} {:>7.2}  {:13} {:>9.1} {:>9.1} {:>7.2}",
+            format!("{}, {clients} clients", kind.name()),
+            per_s(store),
+            per_s(reference),
+            rate.median,
+            format!("{:.2} to {:.2}", rate.least, rate.greatest),
+            cpu_us(store),
+            cpu_us(reference),
+            cpu.as_ref().map_or(0.0, |cpu| cpu.median)
+        )?;
+        if *clients == 1 {
+            writeln!(out, "    one commit took {:.2} times one fdatasync", storage.fsync.per_s / per_s(store))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

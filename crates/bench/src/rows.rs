@@ -1,73 +1,42 @@
-//! What is measured over HTTP: reads against a bare route, durable basket writes, whole checkouts.
+//! What is measured over HTTP in every run: reads against a bare route, durable writes, whole checkouts.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde_json::Value;
-
-use crate::connection::{Connection, request, text_field};
+use crate::files::Written;
+use crate::filling::{Filling, fill};
 use crate::load::{Run, Work, closed, open};
-use crate::report::{Ratio, Report};
+use crate::report::{Ratio, Section, median};
 use crate::servers::{Pinning, Server, Target};
+use crate::work::{
+    Checkout, Gets, PRODUCTS, PutBasket, Writes, body_of, create_customers, create_order, create_products,
+};
 use crate::{Plan, Result, Row};
 
-/// Products of the shop; buyers go through them in turn.
-const PRODUCTS: usize = 100;
-/// Pieces of each: more than anyone can buy in a run.
-const STOCK: i64 = 1_000_000_000;
 /// Connections of the read rows and of the open loads.
-const CONNECTIONS: usize = 64;
-/// Connections of the basket rows, one row each.
-const BASKET_CONNECTIONS: [usize; 3] = [1, 16, 64];
+pub(crate) const CONNECTIONS: usize = 64;
+/// Clients of the write rows, one row each.
+const CLIENTS: [usize; 4] = [1, 16, 64, 256];
+/// Kinds of writes.
+const WRITES: usize = 4;
 /// Concurrent buyers of the closed checkout rows, one row each.
 const BUYERS: [usize; 2] = [1, 16];
-/// Share of the maximum that an open load asks for.
-const OPEN_SHARE: f64 = 0.5;
-/// Pause between two looks at an order.
-const POLL_PAUSE: Duration = Duration::from_millis(1);
-/// Longest time until an order is confirmed.
-const MAX_CONFIRMATION: Duration = Duration::from_secs(30);
-
-/// Product reads: the shop against the bare route.
-#[derive(Serialize)]
-pub(crate) struct Reads {
-    /// One run a round.
-    pub(crate) shop: Vec<Run>,
-    /// One run a round.
-    pub(crate) bare: Vec<Run>,
-    /// Requests a second, shop ÷ bare, round by round.
-    pub(crate) rate: Ratio,
-    /// Server CPU time per request, shop ÷ bare, round by round.
-    pub(crate) cpu: Option<Ratio>,
-    /// The open loads, both at half of the shop's maximum.
-    pub(crate) shop_open: Run,
-    pub(crate) bare_open: Run,
-}
-
-/// Whole checkouts.
-#[derive(Serialize)]
-pub(crate) struct Checkouts {
-    /// One run for each number of buyers.
-    pub(crate) closed: Vec<Run>,
-    /// At half of the maximum.
-    pub(crate) open: Run,
-    /// Looks at an order until it was confirmed, on average over all runs.
-    pub(crate) polls_per_order: f64,
-    /// Time the server went on working after the closed loads: events that nobody waited for.
-    pub(crate) rest_ms: Vec<f64>,
-}
+/// Shares of the maximum that the open loads ask for.
+const OPEN_SHARES: [f64; 2] = [0.5, 0.8];
+/// Products of the shop whose reads find nothing in the cache: many times what fits there.
+const UNCACHED_PRODUCTS: usize = 100_000;
+/// Rows of reads, each beside a bare route.
+const READS: usize = 4;
 
 /// How many steps of the progress [`measure`] takes.
 pub(crate) fn steps(plan: &Plan, wanted: impl Fn(Row) -> bool) -> usize {
     let when = |row, steps| if wanted(row) { steps } else { 0 };
-    let reads = when(Row::Reads, 2 * plan.rounds + 2);
-    1 + reads + when(Row::Baskets, BASKET_CONNECTIONS.len()) + when(Row::Checkouts, BUYERS.len() + 1)
+    let reads = when(Row::Reads, READS * 2 * plan.rounds + 2);
+    let checkouts = when(Row::Checkouts, BUYERS.len() + OPEN_SHARES.len());
+    1 + reads + when(Row::Writes, WRITES * CLIENTS.len()) + checkouts
 }
 
-/// Measures the wanted rows and puts them into the report.
+/// Measures the wanted rows.
 ///
 /// # Errors
 /// When a server does not start or does not answer any more.
@@ -76,210 +45,167 @@ pub(crate) async fn measure(
     pinning: Option<Pinning>,
     folder: &Path,
     wanted: impl Fn(Row) -> bool,
-    report: &mut Report,
-) -> Result<()> {
+) -> Result<Vec<Section>> {
     plan.step("setting up the shop");
-    let shop = Server::shop(pinning, &folder.join("shop"), None)?;
-    let products = create_products(&shop.target).await?;
-    shop.target.come_to_rest().await;
+    let own = folder.join("shop");
+    let shop = Server::shop(pinning, &own, None)?;
+    let shop = &shop.target;
+    let products = create_products(shop).await?;
+    shop.come_to_rest().await;
+    let mut sections = Vec::new();
     if wanted(Row::Reads) {
-        report.reads = Some(reads(plan, pinning, &shop.target, &products[0]).await?);
+        sections.push(reads(plan, pinning, folder, shop, &products[0]).await?);
     }
-    if wanted(Row::Baskets) {
-        report.baskets = Some(baskets(plan, &shop.target, &products).await?);
+    if wanted(Row::Writes) {
+        sections.push(writes(plan, shop, &products).await?);
     }
     if wanted(Row::Checkouts) {
-        report.checkouts = Some(checkouts(plan, &shop.target, &products).await?);
+        sections.push(checkouts(plan, shop, &own, &products).await?);
+    }
+    Ok(sections)
+}
+
+/// Something that is read: where it is, beside what.
+struct Read<'a> {
+    name: &'static str,
+    shop: &'a Target,
+    paths: Vec<String>,
+    /// Where the bare route has the same bytes.
+    bare: String,
+}
+
+async fn reads(plan: &Plan, pinning: Option<Pinning>, folder: &Path, shop: &Target, product: &str) -> Result<Section> {
+    let customers = create_customers(shop, 1).await?;
+    let order = create_order(shop, &customers[0]).await?;
+    shop.come_to_rest().await;
+    let [product, page, order] =
+        [format!("/v1/products/{product}"), "/v1/products?limit=20".to_owned(), format!("/v1/orders/{order}")];
+    let large_folder = folder.join("uncached");
+    let ids = fill(&large_folder, Filling { products: UNCACHED_PRODUCTS, ..Filling::default() }).await?;
+    let large = Server::shop(pinning, &large_folder, None)?;
+    let bodies = [body_of(shop, &product).await?, body_of(shop, &page).await?, body_of(shop, &order).await?];
+    let bare = Server::bare(pinning, &bodies)?;
+    let bare = &bare.target;
+    for (at, body) in bodies.iter().enumerate() {
+        if body_of(bare, &format!("/made/{at}")).await? != *body {
+            return Err("the bare route does not answer with the bytes of the shop".into());
+        }
+    }
+    if body_of(bare, &product).await? != bodies[0] {
+        return Err("the bare route does not answer as the shop does: its struct must follow the shop's".into());
+    }
+    // In an order that is none, so that what is read was not read for long.
+    let uncached = (0..ids.len() as u64)
+        .map(|at| format!("/v1/products/{}", ids[crate::storage::scatter(at) as usize % ids.len()]))
+        .collect();
+    let rows = [
+        Read { name: "a product", shop, paths: vec![product.clone()], bare: product.clone() },
+        Read { name: "a product that is not cached", shop: &large.target, paths: uncached, bare: product },
+        Read { name: "a page of 20 products", shop, paths: vec![page], bare: "/made/1".to_owned() },
+        Read { name: "an order", shop, paths: vec![order], bare: "/made/2".to_owned() },
+    ];
+    let mut section =
+        Section::new("Reads, 64 connections, against a bare axum route with the same bytes", "requests/s");
+    for row in rows {
+        read(plan, &mut section, bare, row).await?;
+    }
+    Ok(section)
+}
+
+async fn read(plan: &Plan, section: &mut Section, bare: &Target, row: Read<'_>) -> Result<()> {
+    let Read { name, shop, paths, bare: bare_path } = row;
+    let is_first = section.is_empty();
+    let (ours, theirs) = (Arc::new(Gets::new(paths)), Arc::new(Gets::new([bare_path])));
+    let (shop_runs, bare_runs) = rounds(plan, name, (shop, &ours), (bare, &theirs)).await?;
+    let rate = Ratio::of(&shop_runs, &bare_runs, |run| Some(run.done_per_s));
+    let cpu = Ratio::of(&shop_runs, &bare_runs, |run| run.server_cpu_us);
+    let half = OPEN_SHARES[0] * median(shop_runs.iter().map(|run| run.done_per_s).collect());
+    section.rounds(format!("{name}: shop, median round"), shop_runs);
+    section.rounds(format!("{name}: bare route, median round"), bare_runs);
+    section.ratio("  requests/s, shop ÷ bare", rate);
+    section.ratio("  CPU per request, shop ÷ bare", cpu);
+    if is_first {
+        plan.step("reads at half of the maximum, shop");
+        section.run("at half of its maximum, shop", open(shop, &ours, CONNECTIONS, half, plan.phase).await?);
+        plan.step("reads at the same rate, bare route");
+        section.run("at that rate, bare route", open(bare, &theirs, CONNECTIONS, half, plan.phase).await?);
     }
     Ok(())
 }
 
-/// Puts products with tracked stock into the catalogue. Returns their paths.
-pub(crate) async fn create_products(shop: &Target) -> Result<Vec<String>> {
-    let mut connection = Connection::open(shop.address).await?;
-    let mut paths = Vec::with_capacity(PRODUCTS);
-    for number in 0..PRODUCTS {
-        let product = serde_json::json!({
-            "name": format!("Trail running shoe {number}"),
-            "description": "Light and grippy, for soft ground and long days. Drains fast, dries overnight. Runs half a size small.",
-            "imageFile": format!("shoe-{number}.jpg"),
-            "category": "Shoes",
-            "price": { "amount": 12_999, "currency": "USD" },
-            "stock": STOCK,
-        });
-        let create = request("POST", "/v1/products", Some(&product.to_string()));
-        let created: Value = serde_json::from_slice(connection.exchange(create.as_bytes()).await?.expect(201)?)?;
-        let id = created["id"].as_str().ok_or("a created product has no id")?;
-        paths.push(format!("/v1/products/{id}"));
-    }
-    Ok(paths)
-}
-
-async fn reads(plan: &Plan, pinning: Option<Pinning>, shop: &Target, product: &str) -> Result<Reads> {
-    let get = request("GET", product, None);
-    let body = body_of(shop, &get).await?;
-    let bare = Server::bare(pinning, &body)?;
-    if body_of(&bare.target, &get).await? != body {
-        return Err(
-            "the bare route does not answer with the bytes of the shop: its struct must follow the shop's".into()
-        );
-    }
-    let (bare, work) = (&bare.target, Arc::new(Get(get)));
-    let (mut shop_runs, mut bare_runs) = (Vec::new(), Vec::new());
+/// Alternating rounds of two. Who is first changes, so that what warms up or tires the machine helps and harms both.
+async fn rounds<A: Work, B: Work>(
+    plan: &Plan,
+    name: &str,
+    ours: (&Target, &Arc<A>),
+    theirs: (&Target, &Arc<B>),
+) -> Result<(Vec<Run>, Vec<Run>)> {
+    let (mut our_runs, mut their_runs) = (Vec::new(), Vec::new());
     for round in 0..plan.rounds {
-        // Who is first changes, so that what warms up or tires the machine helps and harms both.
         let order = if round % 2 == 0 { [true, false] } else { [false, true] };
-        for is_shop in order {
-            let (target, runs, name) =
-                if is_shop { (shop, &mut shop_runs, "shop") } else { (bare, &mut bare_runs, "bare route") };
-            plan.step(&format!("product reads, round {} of {}, {name}", round + 1, plan.rounds));
-            runs.push(closed(target, &work, CONNECTIONS, plan.round).await?);
-        }
-    }
-    let rate = Ratio::of(&shop_runs, &bare_runs, |run| Some(run.done_per_s)).ok_or("nothing was read")?;
-    let cpu = Ratio::of(&shop_runs, &bare_runs, |run| run.server_cpu_us);
-    let half = OPEN_SHARE * middle(&shop_runs);
-    plan.step("product reads at half of the maximum, shop");
-    let shop_open = open(shop, &work, CONNECTIONS, half, plan.phase).await?;
-    plan.step("product reads at the same rate, bare route");
-    let bare_open = open(bare, &work, CONNECTIONS, half, plan.phase).await?;
-    Ok(Reads { shop: shop_runs, bare: bare_runs, rate, cpu, shop_open, bare_open })
-}
-
-async fn body_of(target: &Target, get: &str) -> Result<String> {
-    let mut connection = Connection::open(target.address).await?;
-    let body = connection.exchange(get.as_bytes()).await?.expect(200)?;
-    Ok(String::from_utf8(body.to_vec())?)
-}
-
-/// The median rate of some runs.
-fn middle(runs: &[Run]) -> f64 {
-    crate::report::median(runs.iter().map(|run| run.done_per_s).collect())
-}
-
-async fn baskets(plan: &Plan, shop: &Target, products: &[String]) -> Result<Vec<Run>> {
-    let work = Arc::new(PutBasket::new("ann", products));
-    let mut runs = Vec::new();
-    for connections in BASKET_CONNECTIONS {
-        plan.step(&format!("basket writes, {connections} connections"));
-        runs.push(closed(shop, &work, connections, plan.phase).await?);
-        shop.come_to_rest().await;
-    }
-    Ok(runs)
-}
-
-async fn checkouts(plan: &Plan, shop: &Target, products: &[String]) -> Result<Checkouts> {
-    let basket = PutBasket::new("bob", products);
-    let work = Arc::new(Checkout { basket, shop: shop.clone(), polls: AtomicU64::new(0), orders: AtomicU64::new(0) });
-    let (mut runs, mut rest_ms) = (Vec::new(), Vec::new());
-    for buyers in BUYERS {
-        plan.step(&format!("checkouts, {buyers} buyers"));
-        runs.push(closed(shop, &work, buyers, plan.phase).await?);
-        rest_ms.push(shop.come_to_rest().await.as_secs_f64() * 1e3);
-    }
-    plan.step("checkouts at half of the maximum");
-    let most = runs.iter().map(|run| run.done_per_s).fold(1.0, f64::max);
-    let open = open(shop, &work, CONNECTIONS, OPEN_SHARE * most, plan.phase).await?;
-    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
-    let polls_per_order = count(&work.polls) / count(&work.orders).max(1.0);
-    Ok(Checkouts { closed: runs, open, polls_per_order, rest_ms })
-}
-
-fn ids_of(products: &[String]) -> Vec<String> {
-    products.iter().filter_map(|path| path.rsplit('/').next()).map(str::to_owned).collect()
-}
-
-/// Reading the same thing.
-struct Get(String);
-
-impl Work for Get {
-    async fn once(&self, connection: &mut Connection) -> Result<Option<Instant>> {
-        let begun = Instant::now();
-        connection.exchange(self.0.as_bytes()).await?.expect(200)?;
-        Ok(Some(begun))
-    }
-}
-
-/// A basket of one line for a user who has none.
-pub(crate) struct PutBasket {
-    users: Users,
-    product_ids: Vec<String>,
-}
-
-impl PutBasket {
-    /// For users of this name and a number, with these products in turn.
-    pub(crate) fn new(prefix: &'static str, products: &[String]) -> Self {
-        PutBasket { users: Users::new(prefix), product_ids: ids_of(products) }
-    }
-
-    /// The next user's name, and the request that gives them a basket.
-    pub(crate) fn next(&self) -> (String, String) {
-        let (number, user) = self.users.next();
-        let product_id = &self.product_ids[number % self.product_ids.len()];
-        let body = format!(r#"{{"items":[{{"productId":"{product_id}","quantity":2,"color":"blue"}}]}}"#);
-        let put = request("PUT", &format!("/v1/baskets/{user}"), Some(&body));
-        (user, put)
-    }
-}
-
-impl Work for PutBasket {
-    async fn once(&self, connection: &mut Connection) -> Result<Option<Instant>> {
-        let (_, put) = self.next();
-        let begun = Instant::now();
-        connection.exchange(put.as_bytes()).await?.expect(201)?;
-        Ok(Some(begun))
-    }
-}
-
-/// A basket, its checkout, and looks at the order until it is confirmed. The part whose time counts begins with the
-/// checkout.
-struct Checkout {
-    basket: PutBasket,
-    shop: Target,
-    polls: AtomicU64,
-    orders: AtomicU64,
-}
-
-/// What the buyer says at checkout.
-const CHECKOUT: &str = r#"{"contact":{"firstName":"Bob","lastName":"Example","email":"bob@example.com","address":"1 Main Street, Springfield"},"payment":{"method":1,"cardNumber":"4111111111111111"}}"#;
-
-impl Work for Checkout {
-    async fn once(&self, connection: &mut Connection) -> Result<Option<Instant>> {
-        let (user, put) = self.basket.next();
-        connection.exchange(put.as_bytes()).await?.expect(201)?;
-        let checkout = request("POST", &format!("/v1/baskets/{user}/checkout"), Some(CHECKOUT));
-        let begun = Instant::now();
-        let accepted = connection.exchange(checkout.as_bytes()).await?.expect(202)?;
-        let order_id = text_field(accepted, "orderId").ok_or("an accepted checkout names no order")?;
-        let get = request("GET", &format!("/v1/orders/{order_id}"), None);
-        loop {
-            let asked = Instant::now();
-            let order = connection.exchange(get.as_bytes()).await?.expect(200)?;
-            self.polls.fetch_add(1, Ordering::Relaxed);
-            match text_field(order, "status") {
-                Some("CONFIRMED") => break,
-                Some("PLACED") if begun.elapsed() < MAX_CONFIRMATION => self.shop.wait_until(asked + POLL_PAUSE).await,
-                status => return Err(format!("an order is {status:?} after {} ms", begun.elapsed().as_millis()).into()),
+        for is_ours in order {
+            let who = if is_ours { "shop" } else { "bare route" };
+            plan.step(&format!("{name}, round {} of {}, {who}", round + 1, plan.rounds));
+            if is_ours {
+                our_runs.push(closed(ours.0, ours.1, CONNECTIONS, plan.round).await?);
+            } else {
+                their_runs.push(closed(theirs.0, theirs.1, CONNECTIONS, plan.round).await?);
             }
         }
-        self.orders.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(begun))
     }
+    Ok((our_runs, their_runs))
 }
 
-/// Users of whom no two are the same.
-struct Users {
-    prefix: &'static str,
-    count: AtomicU64,
+async fn writes(plan: &Plan, shop: &Target, products: &[String]) -> Result<Section> {
+    let customers = create_customers(shop, PRODUCTS).await?;
+    let kinds: [(_, Writes); WRITES] = [
+        ("a basket line", Writes::basket_lines(products.to_vec())),
+        ("a stock movement", Writes::stock_movements(products.to_vec())),
+        ("a direct order", Writes::direct_orders(customers)),
+        ("a purchase", Writes::purchases()),
+    ];
+    let mut section = Section::new("Durable writes over HTTP, the server on one core", "writes/s");
+    for (name, work) in kinds {
+        let work = Arc::new(work);
+        for clients in CLIENTS {
+            plan.step(&format!("{name}, {clients} clients"));
+            let run = closed(shop, &work, clients, plan.round).await?;
+            let rest = shop.come_to_rest().await;
+            section.run(format!("{name}, {clients} clients"), run);
+            if rest > plan.round.measured / 4 {
+                section.note(format!("  the queues went on for {:.1} s", rest.as_secs_f64()));
+            }
+        }
+    }
+    Ok(section)
 }
 
-impl Users {
-    fn new(prefix: &'static str) -> Self {
-        Users { prefix, count: AtomicU64::new(0) }
+async fn checkouts(plan: &Plan, shop: &Target, folder: &Path, products: &[String]) -> Result<Section> {
+    let title = "Checkouts: basket, checkout, GET /v1/orders/{id} every ms until CONFIRMED; time from the checkout on";
+    let mut section = Section::new(title, "orders/s");
+    let work = Checkout::new(shop, PutBasket::new("bob", products));
+    let mut most: f64 = 1.0;
+    for buyers in BUYERS {
+        plan.step(&format!("checkouts, {buyers} buyers"));
+        let (orders, before) = (work.orders(), Written::read(shop.pid, folder));
+        let run = closed(shop, &work, buyers, plan.phase).await?;
+        let rest_ms = shop.come_to_rest().await.as_secs_f64() * 1e3;
+        most = most.max(run.done_per_s);
+        section.run(format!("{buyers} buyers"), run);
+        let orders = work.orders() - orders;
+        if let (Some(before), Some(after)) = (before, Written::read(shop.pid, folder)) {
+            section.note(format!(
+                "  each: {}; the server was at rest {rest_ms:.0} ms after",
+                after.since(&before).of(orders)
+            ));
+        }
     }
-
-    fn next(&self) -> (usize, String) {
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        (number as usize, format!("{}-{:016x}", self.prefix, crate::storage::scatter(number)))
+    for share in OPEN_SHARES {
+        plan.step(&format!("checkouts at {:.0} % of the maximum", share * 100.0));
+        let run = open(shop, &work, CONNECTIONS, share * most, plan.phase).await?;
+        section.run(format!("at {:.0} % of the maximum", share * 100.0), run);
+        shop.come_to_rest().await;
     }
+    section.note(format!("{:.1} looks at an order on average", work.polls_per_order()));
+    Ok(section)
 }

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path as UrlPath, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use cartwright::app::App;
 use cartwright::config::Config;
 use cartwright::local::LogNotifier;
@@ -54,15 +54,24 @@ pub(crate) async fn shop(folder: &Path, limits: &LimitOptions) -> Result<()> {
     Ok(())
 }
 
-/// Runs one route that answers with `product`, until standard input ends.
+/// Runs two routes until standard input ends: one that writes the first of `bodies` as JSON, as a product is written, and one
+/// that hands out each of them as it is.
 ///
 /// # Errors
-/// When `product` does not have the shape of the shop's answer.
+/// When the first does not have the shape of the shop's answer.
 #[tokio::main]
-pub(crate) async fn bare(product: &str) -> Result<()> {
-    let product: Product = serde_json::from_str(product)?;
-    let answer = async |State(product): State<Arc<Product>>| Json(product);
-    let router: Router = Router::new().route("/v1/products/{id}", get(answer)).with_state(Arc::new(product));
+pub(crate) async fn bare(bodies: &str) -> Result<()> {
+    let bodies: Vec<String> = serde_json::from_str(bodies)?;
+    let product: Product = serde_json::from_str(bodies.first().ok_or("no product")?)?;
+    let answer = async |State((product, _)): State<Bare>| Json(product);
+    let made = async |State((_, bodies)): State<Bare>, UrlPath(at): UrlPath<usize>| {
+        ([(CONTENT_TYPE, "application/json")], bodies[at].clone())
+    };
+    let bodies = bodies.into_iter().map(Bytes::from).collect();
+    let router: Router = Router::new()
+        .route("/v1/products/{id}", get(answer))
+        .route("/made/{at}", get(made))
+        .with_state((Arc::new(product), bodies));
     let listener = listen()?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -73,6 +82,9 @@ pub(crate) async fn bare(product: &str) -> Result<()> {
         });
     }
 }
+
+/// What the bare routes answer with.
+type Bare = (Arc<Product>, Arc<[Bytes]>);
 
 /// Listens on a free port and prints its address. From then on, the process ends when standard input does: when the load
 /// has ended, however it ended.

@@ -1,9 +1,11 @@
 //! Servers as seen from the load: started, pinned to a core, asked how much CPU time they took, ended.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -64,6 +66,14 @@ fn cores_of(list: &str) -> Option<Vec<usize>> {
     Some(cores)
 }
 
+/// The program whose shop is measured, when it is not this one.
+static OTHER_BUILD: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on shops are those of another build of this program.
+pub(crate) fn measure_build(program: PathBuf) {
+    let _ = OTHER_BUILD.set(program);
+}
+
 /// Where a server is.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -119,34 +129,59 @@ impl Server {
         let folder = folder.to_str().ok_or("the data folder's name is not UTF-8")?;
         let limit = max_in_flight.map(|most| most.to_string());
         let limit = limit.iter().flat_map(|most| ["--max-in-flight", most]);
-        Self::start(pinning, &["serve-shop", "--data", folder].into_iter().chain(limit).collect::<Vec<_>>())
+        let role: Vec<_> = ["serve-shop", "--data", folder].into_iter().chain(limit).collect();
+        match OTHER_BUILD.get() {
+            Some(program) => Self::role_of(pinning, program.clone(), &role),
+            None => Self::start(pinning, &role),
+        }
     }
 
-    /// The bare route, which answers with `product`.
+    /// The bare route, which answers with the first of `bodies` as the JSON of a product, and with each at a path of its own.
     ///
     /// # Errors
     /// When it does not start.
-    pub(crate) fn bare(pinning: Option<Pinning>, product: &str) -> Result<Self> {
-        Self::start(pinning, &["serve-bare", "--product", product])
+    pub(crate) fn bare(pinning: Option<Pinning>, bodies: &[String]) -> Result<Self> {
+        Self::start(pinning, &["serve-bare", "--bodies", &serde_json::to_string(bodies)?])
+    }
+
+    /// Another program, which says where it listens and ends with its input as ours do.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn other(pinning: Option<Pinning>, name: &str, command: &[OsString]) -> Result<Self> {
+        Self::run(pinning, name, command)
     }
 
     fn start(pinning: Option<Pinning>, role: &[&str]) -> Result<Self> {
-        let own = std::env::current_exe()?;
+        Self::role_of(pinning, std::env::current_exe()?, role)
+    }
+
+    fn role_of(pinning: Option<Pinning>, program: PathBuf, role: &[&str]) -> Result<Self> {
+        let mut command = vec![program.into_os_string()];
+        command.extend(role.iter().map(OsString::from));
+        Self::run(pinning, role[0], &command)
+    }
+
+    fn run(pinning: Option<Pinning>, name: &str, arguments: &[OsString]) -> Result<Self> {
         let mut command = match pinning {
             Some(pinning) => {
                 // taskset becomes the server: the process id stays.
                 let mut command = Command::new("taskset");
-                command.arg("-c").arg(pinning.server.to_string()).arg(own);
+                command.arg("-c").arg(pinning.server.to_string()).args(arguments);
                 command
             }
-            None => Command::new(own),
+            None => {
+                let mut command = Command::new(&arguments[0]);
+                command.args(&arguments[1..]);
+                command
+            }
         };
-        let mut child = command.args(role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
-        let address = line.trim().parse().map_err(|_| format!("{} did not start", role[0]))?;
+        let address = line.trim().parse().map_err(|_| format!("{name} did not start"))?;
         let target = Target { address, pid: child.id(), own_core: pinning.is_some() };
         Ok(Server { child, target })
     }

@@ -1,35 +1,41 @@
 //! What is measured at the store: group commit against plain SQLite that writes the same bytes, and the disk's `fsync`.
 //!
-//! The reference is what a program could reach that does nothing but write: one thread, one prepared statement a table,
-//! 64 commits in each transaction, no check of what was there, no cache to keep right, nobody to answer. Each round has
-//! new files and the same work for both, in the same order, made beforehand.
+//! What is committed is what the services commit: it was recorded while a shop was asked for it. The reference is what a
+//! program could reach that does nothing but write: one thread, one prepared statement for each kind of write, as many
+//! commits in each transaction as there are clients, no check of what was there, no cache to keep right, nobody to answer.
+//! Each round begins with the same file and has the same work for both, made beforehand.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cartwright::events::{Envelope, Queue, queues_of};
+use cartwright::events::queues_of;
 use cartwright::local::sqlite::{self, FILE_NAME, SqliteStore};
-use cartwright::store::{Batch, Expect, Key, Store, Table, Write};
+use cartwright::store::{Batch, CommitError, Key, Store, Table, Write};
 use cartwright::system::SystemClock;
-use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
+use crate::filling::{Filling, fill};
 use crate::load::{Latency, histogram, note};
+use crate::recording::{Kind, Recording, record};
 use crate::report::Ratio;
 use crate::servers::cpu_time;
 use crate::{Plan, Result};
 
-/// Tasks that commit at the same time, and commits in one transaction of the reference.
-const CONCURRENT: usize = 64;
-/// Commits by which the length of the rounds is found.
-const TRIAL_COMMITS: usize = 64 * 32;
+/// Tasks that commit at the same time, which is also how many commits the reference puts into one transaction; and commits
+/// of a round.
+const CLIENTS: [(usize, usize); 4] = [(1, 4_000), (16, 16_000), (64, 32_000), (256, 32_000)];
+/// What the commits of a round are divided by in a smoke test.
+const QUICK_DIVISOR: usize = 20;
+/// Rounds of each row.
+const ROUNDS: usize = 3;
 /// Bytes of one append of the `fsync` row.
 const APPEND_BYTES: usize = 4096;
 
@@ -38,7 +44,7 @@ const APPEND_BYTES: usize = 4096;
 pub(crate) struct Storage {
     /// `fdatasync` after appends of 4 KB.
     pub(crate) fsync: Fsync,
-    pub(crate) shapes: Vec<Commits>,
+    pub(crate) rows: Vec<Commits>,
 }
 
 /// How fast the disk makes appends durable, one after the other.
@@ -48,10 +54,11 @@ pub(crate) struct Fsync {
     pub(crate) latency: Latency,
 }
 
-/// Commits of one shape: the store against the reference.
+/// Commits of one kind: the store against the reference.
 #[derive(Serialize)]
 pub(crate) struct Commits {
-    pub(crate) shape: Shape,
+    pub(crate) kind: Kind,
+    pub(crate) clients: usize,
     pub(crate) commits_per_round: usize,
     /// One a round.
     pub(crate) store: Vec<Speed>,
@@ -70,31 +77,37 @@ pub(crate) struct Speed {
     pub(crate) cpu_us: Option<f64>,
 }
 
-/// What one commit writes.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Shape {
-    /// One document, a basket that was not there.
-    Basket,
-    /// Three documents that were not there and an event that goes to a queue.
-    Order,
-}
-
 /// How many steps of the progress [`measure`] takes.
-pub(crate) fn steps(plan: &Plan) -> usize {
-    1 + 2 * (1 + 2 * plan.rounds)
+pub(crate) fn steps() -> usize {
+    1 + Kind::ALL.len() * (1 + CLIENTS.len() * 2 * ROUNDS)
 }
 
 /// Measures everything at the store, in `folder`.
 ///
 /// # Errors
 /// When the disk or the store fails, or the files do not hold what was committed.
-pub(crate) fn measure(plan: &Plan, folder: &Path) -> Result<Storage> {
+pub(crate) fn measure(plan: &Plan, folder: &Path, quick: bool) -> Result<Storage> {
     plan.step("fsync");
     let fsync = fsync(&folder.join("fsync"), plan.round.measured)?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    let shapes = [Shape::Basket, Shape::Order].map(|shape| commits(plan, &runtime, folder, shape));
-    Ok(Storage { fsync, shapes: shapes.into_iter().collect::<Result<_>>()? })
+    let runtime = Runtime::new()?;
+    let divisor = if quick { QUICK_DIVISOR } else { 1 };
+    let most = CLIENTS.iter().map(|(_, commits)| commits / divisor).max().unwrap_or(0);
+    let base = folder.join("base");
+    // A product for each movement of stock.
+    let products = runtime.block_on(fill(&base, Filling { products: most, ..Filling::default() }))?;
+    let mut rows = Vec::new();
+    for kind in Kind::ALL {
+        plan.step(&format!("commits of {}, recording", kind.name()));
+        let recorded = folder.join("recorded");
+        copy(&base, &recorded)?;
+        let recording = runtime.block_on(record(&recorded, kind, &products, most))?;
+        std::fs::remove_dir_all(&recorded)?;
+        let rounds = Rounds { runtime: &runtime, folder, base: &base, recording: &recording, kind };
+        for (clients, commits) in CLIENTS {
+            rows.push(rounds.measure(plan, clients, commits / divisor)?);
+        }
+    }
+    Ok(Storage { fsync, rows })
 }
 
 fn fsync(path: &Path, time: Duration) -> Result<Fsync> {
@@ -111,211 +124,179 @@ fn fsync(path: &Path, time: Duration) -> Result<Fsync> {
     Ok(Fsync { per_s, latency: Latency::of(&latency) })
 }
 
-fn commits(plan: &Plan, runtime: &tokio::runtime::Runtime, folder: &Path, shape: Shape) -> Result<Commits> {
-    plan.step(&format!("commits of {}, trial", shape.name()));
-    let trial = runtime.block_on(store_round(folder, shape, TRIAL_COMMITS))?;
-    let groups = trial.per_s * plan.round.measured.as_secs_f64() / CONCURRENT as f64;
-    let count = CONCURRENT * (groups.ceil() as usize).max(1);
-    let (mut store, mut reference) = (Vec::new(), Vec::new());
-    for round in 0..plan.rounds {
-        let order = if round % 2 == 0 { [true, false] } else { [false, true] };
-        for is_store in order {
-            let name = if is_store { "store" } else { "plain SQLite" };
-            plan.step(&format!("commits of {}, round {} of {}, {name}", shape.name(), round + 1, plan.rounds));
-            if is_store {
-                store.push(runtime.block_on(store_round(folder, shape, count))?);
-            } else {
-                reference.push(reference_round(folder, shape, count)?);
-            }
-        }
-    }
-    let rate = Ratio::of(&store, &reference, |speed| Some(speed.per_s)).ok_or("nothing was committed")?;
-    let cpu = Ratio::of(&store, &reference, |speed| speed.cpu_us);
-    Ok(Commits { shape, commits_per_round: count, store, reference, rate, cpu })
+/// A new folder with the database of another.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    std::fs::copy(from.join(FILE_NAME), to.join(FILE_NAME))?;
+    File::open(to.join(FILE_NAME))?.sync_all()?;
+    Ok(())
 }
 
-/// Commits through a new store, from [`CONCURRENT`] tasks.
-async fn store_round(folder: &Path, shape: Shape, count: usize) -> Result<Speed> {
-    let folder = folder.join("store");
-    let store = SqliteStore::open(&folder, Arc::new(SystemClock))?;
-    let mut shares: Vec<Vec<Batch>> = (0..CONCURRENT).map(|_| Vec::with_capacity(count / CONCURRENT)).collect();
-    for number in 0..count {
-        shares[number % CONCURRENT].push(shape.batch(number as u64)?);
-    }
-    let clock = Stopwatch::start();
-    let mut tasks = JoinSet::new();
-    for share in shares {
-        let store = Arc::clone(&store);
-        tasks.spawn(async move {
-            for batch in share {
-                store.commit(batch).await?;
-            }
-            Ok::<(), cartwright::store::CommitError>(())
-        });
-    }
-    while let Some(task) = tasks.join_next().await {
-        task??;
-    }
-    let speed = clock.stop(count);
-    store.close().await;
-    drop(store);
-    check(&folder.join(FILE_NAME), shape, count)?;
-    std::fs::remove_dir_all(folder)?;
-    Ok(speed)
+/// What a commit executes: statements by their place in a list, and their values.
+type Statements = Vec<(usize, Vec<Value>)>;
+
+/// The rounds of one kind.
+struct Rounds<'a> {
+    runtime: &'a Runtime,
+    folder: &'a Path,
+    base: &'a Path,
+    recording: &'a Recording,
+    kind: Kind,
 }
 
-/// Writes the same with nothing but SQLite, on one thread, [`CONCURRENT`] commits in each transaction.
-fn reference_round(folder: &Path, shape: Shape, count: usize) -> Result<Speed> {
-    let folder = folder.join("reference");
-    let file = folder.join(FILE_NAME);
-    drop(SqliteStore::open(&folder, Arc::new(SystemClock))?);
-    // The tables as the store makes them; of the settings, those of the store's writer.
-    let connection = Connection::open(&file)?;
-    sqlite::set_up_writer(&connection)?;
-    let batches = (0..count).map(|number| shape.batch(number as u64)).collect::<Result<Vec<_>>>()?;
-    let messages =
-        batches.iter().flat_map(|batch| &batch.events).map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-    let put = format!(
-        "INSERT INTO {} (pk, sk, version, expires_at_ms, body) VALUES (?1, ?2, 1, NULL, ?3) \
-         ON CONFLICT (pk, sk) DO UPDATE SET version = version + 1, expires_at_ms = NULL, body = excluded.body",
-        shape.table().name()
-    );
-    let enqueue = "INSERT INTO messages (queue, seq, enqueued_at_ms, body) VALUES (?1, ?2, 0, ?3)";
-    let (mut put, mut enqueue) = (connection.prepare(&put)?, connection.prepare(enqueue)?);
-    let (mut messages, mut seq) = (messages.iter(), 0);
-    let clock = Stopwatch::start();
-    for group in batches.chunks(CONCURRENT) {
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        for batch in group {
-            for write in &batch.writes {
-                if let Write::Put { key, body, .. } = write {
-                    put.execute(params![key.pk, key.sk, body])?;
+impl Rounds<'_> {
+    fn measure(&self, plan: &Plan, clients: usize, count: usize) -> Result<Commits> {
+        let kind = self.kind;
+        let (mut store, mut reference) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let order = if round % 2 == 0 { [true, false] } else { [false, true] };
+            for is_store in order {
+                let name = if is_store { "store" } else { "plain SQLite" };
+                let round = round + 1;
+                plan.step(&format!("{} × {clients}, round {round} of {ROUNDS}, {name}", kind.name()));
+                if is_store {
+                    store.push(self.runtime.block_on(self.store_round(clients, count))?);
+                } else {
+                    reference.push(self.reference_round(clients, count)?);
                 }
             }
-            for message in messages.by_ref().take(batch.events.len()) {
-                seq += 1;
-                enqueue.execute(params![QUEUE.name(), seq, message])?;
+        }
+        let rate = Ratio::of(&store, &reference, |speed| Some(speed.per_s)).ok_or("nothing was committed")?;
+        let cpu = Ratio::of(&store, &reference, |speed| speed.cpu_us);
+        Ok(Commits { kind, clients, commits_per_round: count, store, reference, rate, cpu })
+    }
+
+    /// Commits through a store, from so many tasks.
+    async fn store_round(&self, clients: usize, count: usize) -> Result<Speed> {
+        let folder = self.folder.join("store");
+        copy(self.base, &folder)?;
+        let store = SqliteStore::open(&folder, Arc::new(SystemClock))?;
+        let mut shares: Vec<Vec<Batch>> = vec![Vec::with_capacity(count / clients + 1); clients];
+        for (number, batch) in self.recording.batches[..count].iter().enumerate() {
+            shares[number % clients].push(batch.clone());
+        }
+        let clock = Stopwatch::start();
+        let mut tasks = JoinSet::new();
+        for share in shares {
+            let store = Arc::clone(&store);
+            tasks.spawn(async move {
+                for batch in share {
+                    store.commit(batch).await?;
+                }
+                Ok::<(), CommitError>(())
+            });
+        }
+        while let Some(task) = tasks.join_next().await {
+            task??;
+        }
+        let speed = clock.stop(count);
+        store.close().await;
+        drop(store);
+        self.check(&folder, count)?;
+        std::fs::remove_dir_all(folder)?;
+        Ok(speed)
+    }
+
+    /// Writes the same with nothing but SQLite, on one thread, so many commits in each transaction.
+    fn reference_round(&self, clients: usize, count: usize) -> Result<Speed> {
+        let folder = self.folder.join("reference");
+        copy(self.base, &folder)?;
+        let connection = Connection::open(folder.join(FILE_NAME))?;
+        sqlite::set_up_writer(&connection)?;
+        let mut sql: Vec<String> = Vec::new();
+        let plain = self.plain(count, &mut sql)?;
+        let mut statements = sql.iter().map(|sql| connection.prepare(sql)).collect::<Result<Vec<_>, _>>()?;
+        let clock = Stopwatch::start();
+        for group in plain.chunks(clients) {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            for (statement, values) in group.iter().flatten() {
+                statements[*statement].execute(params_from_iter(values))?;
             }
+            connection.execute_batch("COMMIT")?;
         }
-        connection.execute_batch("COMMIT")?;
-    }
-    let speed = clock.stop(count);
-    drop((put, enqueue));
-    connection.close().map_err(|(_, error)| error)?;
-    check(&file, shape, count)?;
-    std::fs::remove_dir_all(folder)?;
-    Ok(speed)
-}
-
-/// Makes sure that a file holds what was committed.
-fn check(file: &Path, shape: Shape, count: usize) -> Result<()> {
-    let connection = Connection::open(file)?;
-    let rows =
-        |table: &str| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0));
-    let (documents, messages) = (rows(shape.table().name())?, rows("messages")?);
-    if (documents, messages) == (shape.documents() * count, shape.events() * count) {
-        return Ok(());
-    }
-    Err(format!(
-        "{count} commits of {} left {documents} documents and {messages} messages in {}",
-        shape.name(),
-        file.display()
-    )
-    .into())
-}
-
-/// The queue the event of an [`Shape::Order`] goes to.
-const QUEUE: Queue = Queue::NotificationQueue;
-const SOURCE: &str = "cartwright.ordering";
-const DETAIL_TYPE: &str = "OrderConfirmed";
-
-impl Shape {
-    /// In words.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Shape::Basket => "1 put",
-            Shape::Order => "3 puts and 1 event",
-        }
+        let speed = clock.stop(count);
+        drop(statements);
+        connection.close().map_err(|(_, error)| error)?;
+        self.check(&folder, count)?;
+        std::fs::remove_dir_all(folder)?;
+        Ok(speed)
     }
 
-    fn table(self) -> Table {
-        match self {
-            Shape::Basket => Table::Basket,
-            Shape::Order => Table::Ordering,
-        }
+    /// The commits as statements of `sql`, to which those are added that are not there.
+    fn plain(&self, count: usize, sql: &mut Vec<String>) -> Result<Vec<Statements>> {
+        let adjusted: HashMap<&Key, &String> = self.recording.adjusted.iter().map(|(key, body)| (key, body)).collect();
+        let mut seq = 0_i64;
+        let batches = self.recording.batches[..count].iter().map(|batch| -> Result<Statements> {
+            let mut plain = Vec::new();
+            let mut add = |text: String, values: Vec<Value>| {
+                let at = sql.iter().position(|known| *known == text).unwrap_or_else(|| {
+                    sql.push(text);
+                    sql.len() - 1
+                });
+                plain.push((at, values));
+            };
+            let table = batch.table.name();
+            for write in &batch.writes {
+                let key = write.key();
+                let mut values: Vec<Value> = vec![key.pk.clone().into(), key.sk.clone().into()];
+                match write {
+                    Write::Put { body, expires_at, .. } => {
+                        values.push(expires_at.map(|at| at.as_millisecond()).into());
+                        values.push(body.clone().into());
+                        add(put(table), values);
+                    }
+                    Write::Adjust { key, .. } => {
+                        values.push(adjusted.get(key).map(|body| (*body).clone()).into());
+                        let set = "SET version = version + 1, body = ?3 WHERE pk = ?1 AND sk = ?2";
+                        add(format!("UPDATE {table} {set}"), values);
+                    }
+                    Write::Delete { .. } => add(format!("DELETE FROM {table} WHERE pk = ?1 AND sk = ?2"), values),
+                    Write::Check { .. } => {}
+                }
+            }
+            for event in &batch.events {
+                let text = serde_json::to_string(event)?;
+                for queue in queues_of(&event.source, &event.detail_type) {
+                    seq += 1;
+                    let values: Vec<Value> = vec![queue.name().to_owned().into(), seq.into(), text.clone().into()];
+                    let insert = "INSERT INTO messages (queue, seq, enqueued_at_ms, body) VALUES (?1, ?2, 0, ?3)";
+                    add(insert.to_owned(), values);
+                }
+            }
+            Ok(plain)
+        });
+        batches.collect()
     }
 
-    fn documents(self) -> usize {
-        match self {
-            Shape::Basket => 1,
-            Shape::Order => 3,
-        }
-    }
-
-    fn events(self) -> usize {
-        match self {
-            Shape::Basket => 0,
-            Shape::Order => 1,
-        }
-    }
-
-    /// The commit of that number, all of whose keys are new. As large as what the services write, under keys like theirs.
-    fn batch(self, number: u64) -> Result<Batch> {
-        let user = format!("ann-{:016x}", scatter(number));
-        let lines = r#"[{"productId":"0197f3a2-7c1b-7d35-9a52-0c6f5a1e44d1","name":"Trail running shoe","color":"blue","quantity":2,"unitPrice":{"amount":12999,"currency":"USD"}}]"#;
-        let mut batch = Batch::new(self.table());
-        let mut put = |pk: String, sk: String, body: String| {
-            let key = Key::new(self.table(), pk, sk);
-            batch.writes.push(Write::Put { key, expect: Expect::Absent, body, expires_at: None });
+    /// Makes sure that a file holds what was committed.
+    fn check(&self, folder: &Path, count: usize) -> Result<()> {
+        let rows = |folder: &Path| -> Result<(u64, u64)> {
+            let connection = Connection::open(folder.join(FILE_NAME))?;
+            let rows = |table: &str| {
+                connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u64>(0))
+            };
+            let documents = Table::ALL.iter().map(|table| rows(table.name())).sum::<rusqlite::Result<u64>>()?;
+            Ok((documents, rows("messages")?))
         };
-        match self {
-            Shape::Basket => {
-                let body =
-                    format!(r#"{{"userName":"{user}","lines":{lines},"updatedAt":"2026-11-20T09:30:00.123456789Z"}}"#);
-                put(format!("BASKETS#{:02}", number % 16), user, body);
-            }
-            Shape::Order => {
-                // Ids that sort by time, as those of orders do.
-                let id = format!("{number:027}");
-                let head = format!(
-                    r#""customer":"{user}","status":"PLACED","lines":{lines},"total":{{"amount":25998,"currency":"USD"}}"#
-                );
-                let contact = r#"{"firstName":"Ann","lastName":"Example","email":"ann@example.com","address":"1 Main Street, Springfield"}"#;
-                let times =
-                    r#""createdAt":"2026-11-20T09:30:00.123456789Z","updatedAt":"2026-11-20T09:30:00.123456789Z""#;
-                put(
-                    format!("CUSTOMER#{user}"),
-                    format!("#ORDER#{id}"),
-                    format!(r#"{{"id":"{id}",{head},"contact":{contact},{times}}}"#),
-                );
-                put(
-                    format!("CUSTOMER#{user}"),
-                    "#CUSTOMER".to_owned(),
-                    format!(r#"{{"userName":"{user}","orders":1}}"#),
-                );
-                put(format!("ORDERS#{:02}", number % 16), id.clone(), format!(r#"{{"customer":"{user}"}}"#));
-                batch.emit(envelope(number, format!(r#"{{"orderId":"{id}",{head}}}"#))?);
-            }
+        let batches = &self.recording.batches[..count];
+        let is_new = |write: &&Write| matches!(write, Write::Put { .. });
+        let documents = batches.iter().flat_map(|batch| &batch.writes).filter(is_new).count() as u64;
+        let events = batches.iter().flat_map(|batch| &batch.events);
+        let messages = events.map(|event| queues_of(&event.source, &event.detail_type).len() as u64).sum::<u64>();
+        let (before, after) = (rows(self.base)?, rows(folder)?);
+        if after == (before.0 + documents, before.1 + messages) {
+            return Ok(());
         }
-        Ok(batch)
+        let name = self.kind.name();
+        Err(format!("{count} times {name} left {after:?} documents and messages, of {before:?} before").into())
     }
 }
 
-/// An event that goes to [`QUEUE`].
-fn envelope(number: u64, detail: String) -> Result<Envelope> {
-    if queues_of(SOURCE, DETAIL_TYPE) != [QUEUE] {
-        return Err(format!("{DETAIL_TYPE} of {SOURCE} does not go to {} any more", QUEUE.name()).into());
-    }
-    Ok(Envelope {
-        id: Uuid::from_u64_pair(scatter(number), number),
-        source: SOURCE.to_owned(),
-        detail_type: DETAIL_TYPE.to_owned(),
-        time: Timestamp::UNIX_EPOCH,
-        correlation_id: format!("8f3a11c2-{number:x}"),
-        causation_id: Some(Uuid::from_u64_pair(number, scatter(number))),
-        traceparent: None,
-        detail: RawValue::from_string(detail)?,
-    })
+fn put(table: &str) -> String {
+    format!(
+        "INSERT INTO {table} (pk, sk, version, expires_at_ms, body) VALUES (?1, ?2, 1, ?3, ?4) \
+         ON CONFLICT (pk, sk) DO UPDATE SET version = version + 1, expires_at_ms = excluded.expires_at_ms, body = excluded.body"
+    )
 }
 
 /// A number of its own for every number, in no order: keys made of it fall all over the table, as those of users do.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cartwright::app::Clock;
 use cartwright::events::Queue;
 use cartwright::local::sqlite::{FILE_NAME, OpenError, SqliteStore};
+use cartwright::queues::QueueAdmin;
 use cartwright::store::{Batch, Expect, Partition, Store, Table, Write, conformance};
 use rusqlite::Connection;
 use serde_json::json;
@@ -183,6 +184,42 @@ async fn messages_wait_in_the_file_when_memory_is_full_and_come_in_order() {
     }
     assert_eq!(seen.len(), MESSAGES);
     assert!(seen.is_sorted(), "in the order of their commits");
+}
+
+#[tokio::test]
+async fn a_long_queue_is_counted_beside_its_use_and_counted_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let send = async |store: &SqliteStore, messages: usize| {
+        let mut batch = Batch::new(Table::Operations);
+        for _ in 0..messages {
+            batch.send(Queue::StockQueue, "{}");
+        }
+        store.commit(batch).await.unwrap();
+    };
+    let waiting =
+        async |store: &SqliteStore| store.statistics(Queue::StockQueue, TestClock::new().now()).await.unwrap().waiting;
+    let store = open(folder.path()).unwrap();
+    for _ in 0..30 {
+        send(&store, 100).await;
+    }
+    store.close().await;
+    for reopened in 1..=3 {
+        drop(store_with_one_more(&folder, &send).await);
+        let store = open(folder.path()).unwrap();
+        let received = store.receive(Queue::StockQueue, 0).await.unwrap().unwrap();
+        store.delete_message(&received).await.unwrap();
+        send(&store, 1).await;
+        assert_eq!(waiting(&store).await, 3_000 + reopened, "each once, whether it came before the count or during it");
+        store.close().await;
+    }
+}
+
+/// Opens and closes the store at once, which ends the counting early.
+async fn store_with_one_more(folder: &tempfile::TempDir, send: &impl AsyncFn(&SqliteStore, usize)) -> Arc<SqliteStore> {
+    let store = open(folder.path()).unwrap();
+    send(&store, 1).await;
+    store.close().await;
+    store
 }
 
 #[tokio::test]

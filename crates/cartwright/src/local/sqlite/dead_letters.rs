@@ -109,6 +109,7 @@ impl QueueAdmin for SqliteStore {
             Ok((delayed, oldest))
         };
         let (delayed, oldest_enqueued_at) = self.read(move |connection, _| read(connection)).await?;
+        self.queues.counted().await;
         let counts = self.queues.counts(queue);
         let in_queue = u64::try_from(counts.in_queue).unwrap_or(0);
         let in_flight = u64::try_from(counts.in_flight).unwrap_or(0).min(in_queue);

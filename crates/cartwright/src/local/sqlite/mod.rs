@@ -15,12 +15,12 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, OptionalExtension, params};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table};
@@ -51,21 +51,25 @@ const CACHE_DOCUMENTS: usize = 16 * 1024;
 const MAX_READERS: usize = 8;
 /// How long to wait for another program that has the file locked, before giving up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is looked whether the counting of messages has ended that was told to.
+const COUNTING_END_LOOK: Duration = Duration::from_millis(1);
 /// Part of the file that readers map into memory: halves the cost of a read.
 const MMAP_BYTES: i64 = 256 * 1024 * 1024;
 
 /// Largest document that is cached: a few large ones must not drive out many small ones.
 const MAX_CACHED_BYTES: usize = 16 * 1024;
 
-type Cache = quick_cache::sync::Cache<Key, Doc, CacheWeight>;
+/// What is known of documents: what they are, or that there is none under the key.
+type Cache = quick_cache::sync::Cache<Key, Option<Doc>, CacheWeight>;
 
 #[derive(Clone)]
 struct CacheWeight;
 
-impl quick_cache::Weighter<Key, Doc> for CacheWeight {
+impl quick_cache::Weighter<Key, Option<Doc>> for CacheWeight {
     /// The text, about as much again for its parsed form, the keys, and the maps' own overhead.
-    fn weight(&self, key: &Key, doc: &Doc) -> u64 {
-        (doc.body.text().len() * 2 + key.pk.len() + key.sk.len() * 2 + 200) as u64
+    fn weight(&self, key: &Key, doc: &Option<Doc>) -> u64 {
+        let text = doc.as_ref().map_or(0, |doc| doc.body.text().len());
+        (text * 2 + key.pk.len() + key.sk.len() * 2 + 200) as u64
     }
 }
 
@@ -144,12 +148,20 @@ pub struct SqliteStore {
     queues: Arc<Queues>,
     readers: Arc<Mutex<Vec<Connection>>>,
     reader_slots: Semaphore,
+    is_mapped: Arc<AtomicBool>,
     health: Arc<Mutex<Option<Error>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    counting: Mutex<Option<Counting>>,
     lock: Mutex<Option<File>>,
     max_backlog: AtomicI64,
     refusals: Refusals,
     meters: Arc<OnceLock<Meters>>,
+}
+
+/// A thread that counts what was in the queues at the start, and how to end it early.
+struct Counting {
+    thread: std::thread::JoinHandle<()>,
+    stop: InterruptHandle,
 }
 
 impl SqliteStore {
@@ -164,9 +176,11 @@ impl SqliteStore {
         let connection = open_writer(&file)?;
         let queues =
             Arc::new(Queues::load(&connection, clock.now()).map_err(|source| open_error(&file, source.into()))?);
+        let counting = start_counting(&file, &queues).map_err(|source| open_error(&file, source.into()))?;
         let cache = Arc::new(Cache::with_weighter(CACHE_DOCUMENTS, CACHE_BYTES, CacheWeight));
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
         let (health, meters) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
+        let is_mapped = Arc::new(AtomicBool::new(is_mapped(&file)));
         let writer = writer::Writer::new(
             connection,
             Arc::clone(&cache),
@@ -174,6 +188,7 @@ impl SqliteStore {
             clock,
             Arc::clone(&health),
             Arc::clone(&meters),
+            writer::Size { file: file.clone(), is_mapped: Arc::clone(&is_mapped) },
         );
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
@@ -187,8 +202,10 @@ impl SqliteStore {
             queues,
             readers: Arc::default(),
             reader_slots: Semaphore::new(MAX_READERS),
+            is_mapped,
             health,
             writer,
+            counting: Mutex::new(counting),
             lock: Mutex::new(Some(lock)),
             max_backlog: AtomicI64::new(i64::MAX),
             refusals: Refusals::new("the queues hold all they may; requests that would add to them are refused"),
@@ -205,6 +222,17 @@ impl SqliteStore {
     /// Waits for all commits that were handed in, writes the log back into the file, and ends the writer. Commits that
     /// come later are refused with `store_closed`; another process may open the folder.
     pub async fn close(&self) {
+        let counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Counting { thread, stop }) = counting {
+            let end = move || {
+                // Only a statement that runs can be interrupted, and there are several.
+                while !thread.is_finished() {
+                    stop.interrupt();
+                    std::thread::sleep(COUNTING_END_LOOK);
+                }
+            };
+            let _ = tokio::task::spawn_blocking(end).await;
+        }
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::Close(done)).await.is_ok() {
             let _ = wait.await;
@@ -239,28 +267,55 @@ impl SqliteStore {
     ) -> Result<T> {
         let _slot = self.reader_slots.acquire().await.map_err(|_| closed())?;
         let (readers, cache, file) = (Arc::clone(&self.readers), Arc::clone(&self.cache), self.file.clone());
-        let task = tokio::task::spawn_blocking(move || {
-            let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = idle.map_or_else(|| open_reader(&file), Ok)?;
-            let result = read(&connection, &cache);
-            if result.is_ok() {
-                readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            }
-            result
-        });
+        let task = tokio::task::spawn_blocking(move || with_reader(&readers, &cache, &file, read));
         task.await.map_err(Error::internal)?.map_err(storage_error)
     }
+
+    /// Reads documents that are not in the cache: at once, when the whole file is mapped and so as good as in memory, because
+    /// handing the read to another thread then costs several times the read.
+    async fn read_documents<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if self.is_mapped.load(Ordering::Relaxed)
+            && let Ok(_slot) = self.reader_slots.try_acquire()
+        {
+            return with_reader(&self.readers, &self.cache, &self.file, read).map_err(storage_error);
+        }
+        self.read(read).await
+    }
+}
+
+/// Runs `read` with a connection that nobody else uses meanwhile: one that is idle, or a new one.
+fn with_reader<T>(
+    readers: &Mutex<Vec<Connection>>,
+    cache: &Cache,
+    file: &Path,
+    read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let connection = idle.map_or_else(|| open_reader(file), Ok)?;
+    let result = read(&connection, cache);
+    if result.is_ok() {
+        readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+    result
+}
+
+/// Whether readers map all of the file.
+fn is_mapped(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|metadata| i64::try_from(metadata.len()).is_ok_and(|bytes| bytes <= MMAP_BYTES))
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Doc>> {
         key.validate().map_err(Error::internal)?;
-        if let Some(doc) = self.cache.get(key) {
-            return Ok(Some(doc));
+        if let Some(known) = self.cache.get(key) {
+            return Ok(known);
         }
         let key = key.clone();
-        self.read(move |connection, cache| read_through(connection, cache, &key)).await
+        self.read_documents(move |connection, cache| read_through(connection, cache, &key)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Doc>>> {
@@ -271,11 +326,11 @@ impl Store for SqliteStore {
         let mut missing = Vec::new();
         for (at, key) in keys.iter().enumerate() {
             key.validate().map_err(Error::internal)?;
-            let cached = self.cache.get(key);
-            if cached.is_none() {
+            let known = self.cache.get(key);
+            if known.is_none() {
                 missing.push((at, key.clone()));
             }
-            docs.push(cached);
+            docs.push(known.flatten());
         }
         if missing.is_empty() {
             return Ok(docs);
@@ -284,7 +339,7 @@ impl Store for SqliteStore {
             let read = missing.into_iter().map(|(at, key)| Ok((at, read_through(connection, cache, &key)?)));
             read.collect::<rusqlite::Result<Vec<_>>>()
         };
-        for (at, doc) in self.read(read).await? {
+        for (at, doc) in self.read_documents(read).await? {
             docs[at] = doc;
         }
         Ok(docs)
@@ -321,23 +376,23 @@ fn closed() -> Error {
     Error::new(Kind::Unavailable, "store_closed", "The server is shutting down.")
 }
 
-/// Reads a document past the cache, and puts it there unless the writer has changed it meanwhile: the placeholder that
-/// is taken before reading is gone when the writer has touched the key.
+/// Reads a document past the cache, and puts what was found there, also that there is none, unless the writer has changed it
+/// meanwhile: the placeholder that is taken before reading is gone when the writer has touched the key.
 fn read_through(connection: &Connection, cache: &Cache, key: &Key) -> rusqlite::Result<Option<Doc>> {
     let found = match cache.get_value_or_guard(key, None) {
-        quick_cache::sync::GuardResult::Value(doc) => Some(doc),
+        quick_cache::sync::GuardResult::Value(known) => known,
         quick_cache::sync::GuardResult::Guard(guard) => {
-            let doc = read_document(connection, key)?;
-            if let Some(doc) = doc.as_ref().filter(|doc| is_cacheable(doc)) {
-                let _ = guard.insert(doc.clone());
+            let found = read_document(connection, key)?;
+            if found.as_ref().is_none_or(is_cacheable) {
+                let _ = guard.insert(found.clone());
             }
-            doc
+            found
         }
         quick_cache::sync::GuardResult::Timeout => read_document(connection, key)?,
     };
     // What was read may be newer than the cache, by a group that is committed and not yet acknowledged. Then the next
     // reader would find an older document than this one: better to see what that one will.
-    Ok(cache.get(key).or(found))
+    Ok(cache.get(key).unwrap_or(found))
 }
 
 fn is_cacheable(doc: &Doc) -> bool {
@@ -478,6 +533,30 @@ fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// Has the messages counted that are in the file now: at once when they are few, else by a thread of its own, beside the
+/// writer.
+fn start_counting(file: &Path, queues: &Arc<Queues>) -> rusqlite::Result<Option<Counting>> {
+    let connection = open_reader(file)?;
+    // Until the counting ends, the connection sees the file as it is at its first read.
+    connection.execute_batch("BEGIN")?;
+    if Queues::are_few(&connection)? {
+        queues.count(&connection)?;
+        queues.note_counted();
+        return Ok(None);
+    }
+    let (queues, stop) = (Arc::clone(queues), connection.get_interrupt_handle());
+    let thread = std::thread::spawn(move || {
+        match queues.count(&connection) {
+            Err(error) if error.sqlite_error_code() != Some(ErrorCode::OperationInterrupted) => {
+                tracing::error!(%error, "the messages in the queues could not be counted; the figures are too low");
+            }
+            _ => {}
+        }
+        queues.note_counted();
+    });
+    Ok(Some(Counting { thread, stop }))
 }
 
 fn open_error(file: &Path, error: SchemaError) -> OpenError {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 
 use super::SqliteStore;
 use super::dead_letters::TakenRows;
@@ -25,6 +25,8 @@ const SEQ_EPOCH_S: i64 = 1_767_225_600;
 const MAX_IN_MEMORY: usize = 1_000;
 /// Messages loaded from disk in one go.
 const LOAD: usize = 200;
+/// Messages and dead letters that are few: they are counted before the store is open.
+const FEW: i64 = 1_000;
 
 /// A message as it is received.
 #[derive(Debug, Clone)]
@@ -61,6 +63,8 @@ pub(super) enum QueueCommand {
 pub(super) struct Queues {
     backlogs: [Backlog; Queue::ALL.len()],
     next_seq: AtomicI64,
+    /// Set when what was in the file at the start has been counted.
+    counted: SetOnce<()>,
 }
 
 #[derive(Default)]
@@ -113,29 +117,58 @@ impl State {
 }
 
 impl Queues {
-    /// Finds out what waits in the file.
+    /// Finds out what waits in the file, but for how much.
     pub(super) fn load(connection: &Connection, now: Timestamp) -> rusqlite::Result<Self> {
-        let highest = |table: &str| {
-            connection.query_row(&format!("SELECT max(seq) FROM {table}"), [], |row| row.get::<_, Option<i64>>(0))
+        let highest = |table: &str, queue: Queue| {
+            let sql = format!("SELECT max(seq) FROM {table} WHERE queue = ?1");
+            connection.query_row(&sql, [queue.name()], |row| row.get::<_, Option<i64>>(0))
         };
-        let last = highest("messages")?.unwrap_or(0).max(highest("dead_letters")?.unwrap_or(0));
+        let queues = Queues { backlogs: Default::default(), next_seq: AtomicI64::new(0), counted: SetOnce::new() };
+        let mut last = 0;
+        for queue in Queue::ALL {
+            let newest = highest("messages", queue)?.unwrap_or(0);
+            last = last.max(newest).max(highest("dead_letters", queue)?.unwrap_or(0));
+            let mut state = queues.state(queue);
+            state.newest = newest;
+            state.next_due_ms = next_due(connection, queue)?;
+        }
         // A place is never given twice, although those of messages that are gone are not in the file: each start begins
         // with a thousand for every second there has been since.
         let first = (now.as_second() - SEQ_EPOCH_S).max(0) * 1000;
-        let queues = Queues { backlogs: Default::default(), next_seq: AtomicI64::new(first.max(last + 1)) };
+        queues.next_seq.store(first.max(last + 1), Ordering::Relaxed);
+        Ok(queues)
+    }
+
+    /// Whether there is so little in the file that counting it takes no time.
+    pub(super) fn are_few(connection: &Connection) -> rusqlite::Result<bool> {
+        let some = "SELECT count(*) FROM (SELECT 1 FROM messages UNION ALL SELECT 1 FROM dead_letters LIMIT ?1)";
+        connection.query_row(some, [FEW + 1], |row| Ok(row.get::<_, i64>(0)? <= FEW))
+    }
+
+    /// Adds to the counts what `connection` sees of the file: its state before anything was changed that is counted
+    /// otherwise. Takes the longer the more there is.
+    pub(super) fn count(&self, connection: &Connection) -> rusqlite::Result<()> {
         for queue in Queue::ALL {
-            let sql = "SELECT max(seq) FROM messages WHERE queue = ?1";
-            let newest: Option<i64> = connection.query_row(sql, [queue.name()], |row| row.get(0))?;
-            let mut state = queues.state(queue);
-            state.newest = newest.unwrap_or(0);
-            state.next_due_ms = next_due(connection, queue)?;
             let count = |table: &str| {
                 let sql = format!("SELECT count(*) FROM {table} WHERE queue = ?1");
                 connection.query_row(&sql, [queue.name()], |row| row.get::<_, i64>(0))
             };
-            state.counts = Counts { in_queue: count("messages")?, dead: count("dead_letters")?, ..Counts::default() };
+            let (messages, dead) = (count("messages")?, count("dead_letters")?);
+            let counts = &mut self.state(queue).counts;
+            counts.in_queue += messages;
+            counts.dead += dead;
         }
-        Ok(queues)
+        Ok(())
+    }
+
+    /// Says that nothing more will be added to the counts.
+    pub(super) fn note_counted(&self) {
+        let _ = self.counted.set(());
+    }
+
+    /// Waits until the counts are whole: a moment after the start, when much is in the file.
+    pub(super) async fn counted(&self) {
+        self.counted.wait().await;
     }
 
     pub(super) fn counts(&self, queue: Queue) -> Counts {

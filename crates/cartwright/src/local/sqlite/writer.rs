@@ -1,11 +1,14 @@
 //! The one writer: group commit.
 //!
-//! It takes every command that is waiting, up to a bound, into one transaction. Each batch is checked against the state
-//! that includes the earlier batches of its group; one that fails leaves no trace and does not disturb the others. After
-//! one `fsync` the cache is brought up to date, the queues learn of their new messages, and all callers are answered.
+//! It takes every command that is waiting, and what comes while those are carried out, up to a bound, into one transaction.
+//! Each batch is checked against the state that includes the earlier batches of its group; one that fails leaves no trace
+//! and does not disturb the others. After one `fsync` the cache is brought up to date, the queues learn of their new
+//! messages, and all callers are answered.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -16,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
 use super::figures::Meters;
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
-use super::{Cache, closed, is_cacheable, read_document, storage_error};
+use super::{Cache, closed, is_cacheable, is_mapped, read_document, storage_error};
 use crate::app::Clock;
 use crate::error::{Error, Result};
 use crate::events::{Envelope, queues_of};
@@ -25,6 +28,8 @@ use crate::store::{Adjustment, Batch, Body, CommitError, Doc, Expect, Key, Table
 
 /// Most commands in one group. More would make the first wait for the last without saving much of an fsync.
 const MAX_GROUP: usize = 256;
+/// Groups between two looks at the size of the file.
+const GROUPS_PER_LOOK: u64 = 64;
 /// Most expired documents removed in one go.
 const MAX_EXPIRED: usize = 500;
 
@@ -50,6 +55,43 @@ pub(super) struct Writer {
     /// Set when the disk failed in a way after which nothing that was written can be trusted until it is read again.
     failed: Arc<Mutex<Option<Error>>>,
     meters: Arc<OnceLock<Meters>>,
+    size: Size,
+    groups: u64,
+}
+
+/// The file that grows, and where readers are told whether they still map all of it.
+pub(super) struct Size {
+    pub(super) file: PathBuf,
+    pub(super) is_mapped: Arc<AtomicBool>,
+}
+
+/// The commands of one group: the first, and what comes while those before it are carried out. Whoever was answered with the
+/// last group comes back during this one, and need not wait for the next.
+struct Incoming<'a> {
+    first: Option<Command>,
+    inbox: &'a mut mpsc::Receiver<Command>,
+    /// How many more are taken.
+    room: usize,
+    /// Where to say that the writer has finished, once it was told to. Nothing that comes later is taken.
+    close: Option<oneshot::Sender<Result<()>>>,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = Command;
+
+    fn next(&mut self) -> Option<Command> {
+        if self.room == 0 || self.close.is_some() {
+            return None;
+        }
+        self.room -= 1;
+        match self.first.take().or_else(|| self.inbox.try_recv().ok())? {
+            Command::Close(done) => {
+                self.close = Some(done);
+                None
+            }
+            command => Some(command),
+        }
+    }
 }
 
 /// The documents a group has changed so far; `None` for one that it deleted or found absent.
@@ -77,22 +119,18 @@ impl Writer {
         clock: Arc<dyn Clock>,
         failed: Arc<Mutex<Option<Error>>>,
         meters: Arc<OnceLock<Meters>>,
+        size: Size,
     ) -> Self {
-        Writer { connection, cache, queues, clock, failed, meters }
+        Writer { connection, cache, queues, clock, failed, meters, size, groups: 0 }
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let mut commands = Vec::with_capacity(MAX_GROUP);
-        while inbox.blocking_recv_many(&mut commands, MAX_GROUP) > 0 {
-            let close = commands.iter().position(|command| matches!(command, Command::Close(_)));
-            let after = close.map(|at| commands.split_off(at)).unwrap_or_default();
-            if !commands.is_empty() {
-                self.run_group(&mut commands);
-            }
-            let mut after = after.into_iter();
-            if let Some(Command::Close(done)) = after.next() {
+        while let Some(first) = inbox.blocking_recv() {
+            let mut commands = Incoming { first: Some(first), inbox: &mut inbox, room: MAX_GROUP, close: None };
+            self.run_group(&mut commands);
+            self.look_at_size();
+            if let Some(done) = commands.close.take() {
                 inbox.close();
-                after.for_each(refuse);
                 while let Ok(command) = inbox.try_recv() {
                     refuse(command);
                 }
@@ -104,12 +142,20 @@ impl Writer {
         }
     }
 
-    fn run_group(&mut self, commands: &mut Vec<Command>) {
+    /// Looks how large the file is, now and then: it grows by a few megabytes between two looks.
+    fn look_at_size(&mut self) {
+        self.groups += 1;
+        if self.groups.is_multiple_of(GROUPS_PER_LOOK) {
+            self.size.is_mapped.store(is_mapped(&self.size.file), Ordering::Relaxed);
+        }
+    }
+
+    fn run_group(&mut self, commands: &mut Incoming) {
         let mut group = Group::default();
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let outcome = match failed {
             Some(error) => {
-                commands.drain(..).for_each(|command| group.answers.push(answer_of(command)));
+                group.answers.extend(commands.map(answer_of));
                 Err(error)
             }
             None => self.commit_group(commands, &mut group),
@@ -117,7 +163,7 @@ impl Writer {
         if outcome.is_ok() {
             for key in group.changed {
                 match group.overlay.remove(&key) {
-                    Some(Some(doc)) if is_cacheable(&doc) => self.cache.insert(key, doc),
+                    Some(Some(doc)) if is_cacheable(&doc) => self.cache.insert(key, Some(doc)),
                     Some(_) => drop(self.cache.remove(&key)),
                     None => {}
                 }
@@ -131,9 +177,7 @@ impl Writer {
     }
 
     /// Does a group in one transaction. On an error nothing of it happened, and every caller is told.
-    fn commit_group(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<()> {
-        let size = commands.len();
-        let mut waiting = commands.drain(..);
+    fn commit_group(&mut self, commands: &mut Incoming, group: &mut Group) -> Result<()> {
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut work = Work {
@@ -142,7 +186,7 @@ impl Writer {
                 now_ms: self.clock.now().as_millisecond(),
                 queues: &self.queues,
             };
-            for command in waiting.by_ref() {
+            for command in commands.by_ref() {
                 if let Err((error, answer)) = work.apply(command, group) {
                     group.answers.push(answer);
                     return Err(error);
@@ -154,11 +198,12 @@ impl Writer {
             let began = Instant::now();
             transaction.commit()?;
             if let Some(meters) = self.meters.get() {
-                meters.group(size, began.elapsed());
+                meters.group(group.answers.len(), began.elapsed());
             }
             Ok(())
         })();
-        waiting.for_each(|command| group.answers.push(answer_of(command)));
+        // When the transaction could not be begun, the one that is to be told is still there.
+        group.answers.extend(commands.first.take().map(answer_of));
         result.map_err(|error| {
             // After a failed fsync the kernel may have dropped the pages: only a restart, which reads the log again,
             // tells what is there. See "fsyncgate" (PostgreSQL, 2018).
@@ -312,7 +357,7 @@ impl Work<'_> {
             return Ok(doc.clone());
         }
         let found = match self.cache.get(key) {
-            Some(doc) => Some(doc),
+            Some(known) => known,
             None => read_document(self.connection, key)?,
         };
         overlay.insert(key.clone(), found.clone());

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::harness::{Client, Server, connect};
 
-/// How long the load lasts. `cargo xtask bench --only overload` goes on for a minute.
+/// How long the load lasts. `cargo xtask bench overload` goes on for a minute.
 const LASTS: Duration = Duration::from_secs(3);
 const MAX_IN_FLIGHT: usize = 8;
 /// Three times as many clients, each of which sends the next request as soon as it has an answer.

@@ -1,0 +1,55 @@
+//! Hours at 70 % of the maximum: latency, memory and file must not go where nobody wants them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::files::size_of;
+use crate::load::{Times, closed, open};
+use crate::report::Section;
+use crate::rows::CONNECTIONS;
+use crate::servers::{Pinning, Server, resident_bytes};
+use crate::work::{Checkout, PutBasket, create_products};
+use crate::{Plan, Result};
+
+/// Share of the maximum.
+const SHARE: f64 = 0.7;
+/// Buyers that find the maximum.
+const BUYERS: usize = 16;
+/// Stretches that are looked at by themselves.
+const STRETCHES: u32 = 10;
+
+/// How many steps of the progress [`measure`] takes.
+pub(crate) const STEPS: usize = 2 + STRETCHES as usize;
+
+/// Measures checkouts for so long.
+///
+/// # Errors
+/// When the server does not start or does not answer any more.
+pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path, minutes: f64) -> Result<Section> {
+    plan.step("soak: setting up the shop");
+    let folder = folder.join("soak");
+    let server = Server::shop(pinning, &folder, None)?;
+    let shop = &server.target;
+    let products = create_products(shop).await?;
+    let work = Checkout::new(shop, PutBasket::new("lea", &products));
+    plan.step("soak: finding the maximum");
+    let most = closed(shop, &work, BUYERS, plan.phase).await?;
+    shop.come_to_rest().await;
+    let title = format!("Soak: checkouts at {:.0} % of the maximum for {minutes:.1} minutes", SHARE * 100.0);
+    let mut section = Section::new(title, "orders/s");
+    let rate = SHARE * most.done_per_s;
+    section.run(format!("the maximum, {BUYERS} buyers"), most);
+    let times = Times { warm_up: Duration::ZERO, measured: Duration::from_secs_f64(minutes * 60.0) / STRETCHES };
+    for stretch in 1..=STRETCHES {
+        plan.step(&format!("soak: stretch {stretch} of {STRETCHES}"));
+        let run = open(shop, &work, CONNECTIONS, rate, times).await?;
+        let mb = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
+        let (memory, file) = (mb(resident_bytes(shop.pid).unwrap_or(0)), mb(size_of(&folder)));
+        let orders = work.orders();
+        section.run(format!("stretch {stretch}: {memory:.0} MB memory, {file:.0} MB file"), run);
+        if stretch == STRETCHES {
+            section.note(format!("{orders} orders in all, {:.1} KB of the file each", file * 1024.0 / orders as f64));
+        }
+    }
+    Ok(section)
+}
