@@ -38,6 +38,13 @@ const OLDEST_NODE: u32 = 20;
 /// What drives the browser, and what looks for barriers in a page.
 const BROWSER_MODULES: [&str; 2] = ["playwright-core@1.65.1", "axe-core@4.14.1"];
 
+/// They run for seconds: it takes far longer to build them as well as can be than is won by it.
+const QUICKLY_BUILT: [(&str, &str); 3] = [
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+];
+
 struct CargoTool {
     package: &'static str,
     version: &'static str,
@@ -79,7 +86,9 @@ fn install(tool: &CargoTool) -> Outcome<PathBuf> {
     if !installed.contains(&format!("\"{package} {version} (")) || !program.is_file() {
         println!("installing {package} {version} (once, a few minutes)");
         let install = ["install", package, "--locked", "--force", "--version", version, "--root"];
-        run(cargo().args(install).arg(&tools).arg("--target-dir").arg(tools.join("build")).args(*features))?;
+        let mut command = cargo();
+        command.args(install).arg(&tools).arg("--target-dir").arg(tools.join("build")).args(*features);
+        run(command.envs(QUICKLY_BUILT))?;
     }
     Ok(program)
 }

@@ -71,7 +71,7 @@ test('a whole purchase, whose status moves live from placed to delivered', async
     await reached(page, heading);
   }
   await page.getByRole('link', { name: 'Your orders' }).click();
-  await page.getByText('Delivered').waitFor();
+  await page.getByText('Delivered', { exact: true }).waitFor();
   assert.equal(await basketLink(page).getByText('1').count(), 0, 'the basket is gone');
   await page.getByRole('navigation', { name: 'Shop' }).getByRole('link', { name: /Inbox/ }).click();
   await page.getByText(/was delivered/).waitFor();
