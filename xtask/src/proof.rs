@@ -85,7 +85,7 @@ Changes the models (mod.rs of the services, and values.rs) in one place at a tim
 into target/tools once. Stops after so many minutes (60).";
 
 /// The files in which mutants are made: the rules, which are pure.
-const MODELS: [&str; 8] = [
+const MODELS: [&str; 11] = [
     "crates/cartwright/src/catalog/mod.rs",
     "crates/cartwright/src/basket/mod.rs",
     "crates/cartwright/src/ordering/mod.rs",
@@ -93,6 +93,9 @@ const MODELS: [&str; 8] = [
     "crates/cartwright/src/purchases/mod.rs",
     "crates/cartwright/src/notifications/mod.rs",
     "crates/cartwright/src/operations/mod.rs",
+    "crates/cartwright/src/access/mod.rs",
+    "crates/cartwright/src/feed/mod.rs",
+    "crates/cartwright/src/queues/mod.rs",
     "crates/cartwright/src/values.rs",
 ];
 

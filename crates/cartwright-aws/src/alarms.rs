@@ -83,7 +83,7 @@ pub const ALARMS: [Alarm; 16] = [
         limit: "0",
         severity: "page",
         prometheus: Some((
-            "sum(rate(cartwright_http_refusals_total{code=~\"overloaded|queues_full|too_many_connections\"}[5m])) > LIMIT",
+            "sum(rate(cartwright_http_refusals_total{code=~\"overloaded|queues_full|too_many_connections|too_many_streams\"}[5m])) > LIMIT",
             "5m",
         )),
         cloudwatch: &[

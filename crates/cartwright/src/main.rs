@@ -48,10 +48,11 @@ Start a shop with two hundred demo products, and look around:
 
   cartwright serve --demo
   curl 'http://127.0.0.1:8080/v1/products?limit=3'
-  open http://127.0.0.1:8080/docs
+
+In a browser: http://127.0.0.1:8080 is the storefront, /desk the operators' desk, /docs the API.
 
 Everything a shop knows is in its data folder, in one SQLite file; `cartwright backup FILE` copies it while the server serves.
-Every option can also be set by the environment variable named beside it."
+What has an environment variable beside it can also be set by that."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -270,8 +271,9 @@ async fn serve(
     if app.access.is_required() && !listen.ip().is_loopback() && scheme == "http" {
         say!("  unencrypted   whoever is on the way can read keys and answers, unless a proxy in front speaks TLS");
     }
-    say!("  try next      curl '{scheme}://{address}/v1/products?limit=3'");
-    say!("                and open {scheme}://{address}/docs in a browser; stop with Ctrl-C");
+    say!("  storefront    {scheme}://{address}/");
+    say!("  desk          {scheme}://{address}/desk");
+    say!("  API           {scheme}://{address}/docs; stop with Ctrl-C");
     let stop = async {
         stop.await;
         hub.close();

@@ -1,5 +1,4 @@
-//! The one-binary runtime: the store on SQLite, the delivery of its queues, the HTTP server, and a log in place of the
-//! channels that reach people.
+//! The one-binary runtime: the store on SQLite, the delivery of its queues, the HTTP server, webhooks and e-mail.
 
 mod access;
 pub mod attack;

@@ -400,7 +400,10 @@ fn refusals(requires: Requires) -> Vec<(u16, &'static str)> {
     let nobody = (401, "The credential is missing, or is not good.");
     match requires {
         Requires::Anyone => vec![(401, "A credential was sent, and it is not good.")],
-        Requires::Customer => vec![nobody, (403, "It belongs to somebody else.")],
+        // What is somebody else's and not named as theirs in the request is told from nothing by no one.
+        Requires::Customer => {
+            vec![nobody, (403, "It belongs to somebody else."), (404, "Nothing is there, or nothing of yours.")]
+        }
         Requires::Staff | Requires::Admin => vec![nobody, (403, "The role does not allow it.")],
     }
 }

@@ -1,7 +1,7 @@
 //! Anything may come: requests of every route with what no one should send, events that are none, files that were never
 //! exports. Nothing of it is answered with a 5xx, and nothing panics.
 //!
-//! What once failed is kept in `fuzz-regressions.txt` and tried first.
+//! What fails is written to `fuzz-regressions.txt`, and tried first from then on.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,6 +17,7 @@ mod sqlite;
 mod world;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cartwright::store::conformance;
 
@@ -141,18 +142,48 @@ fn the_seeds_that_were_asked_for() {
         Some(other) => panic!("no home is called {other}: memory, dynamodb or sqlite"),
     };
     for home in homes {
-        let (started, simulator, mut figures) = (std::time::Instant::now(), Simulator::new(), Figures::default());
+        let started = std::time::Instant::now();
         let bar = indicatif::ProgressBar::new(to - from);
-        for seed in from..to {
+        let outcome = run_in_parallel(home, mutant, from..to, &bar);
+        bar.finish_and_clear();
+        match outcome {
+            Ok(figures) => println!("{} seeds of {home:?} in {:?}: {figures:?}", to - from, started.elapsed()),
+            Err(seed) => panic!("{}", explain(home, mutant, seed)),
+        }
+    }
+}
+
+/// Runs the seeds with all cores. What they covered, or the lowest of those seeds that were found to break a promise.
+fn run_in_parallel(
+    home: Home,
+    mutant: Option<Mutant>,
+    seeds: std::ops::Range<u64>,
+    bar: &indicatif::ProgressBar,
+) -> Result<Figures, u64> {
+    let (next, broken) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
+    let work = || {
+        let (simulator, mut figures) = (Simulator::new(), Figures::default());
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end.min(broken.load(Ordering::Relaxed)) {
+                return figures;
+            }
             let outcome = simulator.run(&Plan::of_seed(seed), home, mutant, false);
             if outcome.broken.is_some() {
-                bar.finish_and_clear();
-                panic!("{}", explain(home, mutant, seed));
+                broken.fetch_min(seed, Ordering::Relaxed);
             }
             figures.add(outcome.figures);
             bar.inc(1);
         }
-        bar.finish_and_clear();
-        println!("{} seeds of {home:?} in {:?}: {figures:?}", to - from, started.elapsed());
+    };
+    let mut all = Figures::default();
+    std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().for_each(|worker| all.add(worker.join().unwrap()));
+    });
+    match broken.into_inner() {
+        u64::MAX => Ok(all),
+        seed => Err(seed),
     }
 }

@@ -238,3 +238,25 @@ async fn a_message_for_one_queue_goes_to_no_other_and_need_not_be_readable() {
     assert!(torn.envelope.is_err());
     shop.store.delete_message(&torn).await.unwrap();
 }
+
+#[tokio::test]
+async fn while_another_program_has_the_file_all_writers_are_told_so_together_and_the_store_closes() {
+    const PATIENCE: Duration = Duration::from_secs(25); // the store waits five seconds for the other, twice
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let other = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let write = async |n: usize| {
+        let mut batch = Batch::new(Table::Operations);
+        batch.send(Queue::StockQueue, format!("{n}"));
+        store.commit(batch).await.unwrap_err().to_string()
+    };
+    let started = std::time::Instant::now();
+    let refusals = futures_util::future::join_all((0..20).map(write)).await;
+    assert!(started.elapsed() < PATIENCE, "not one after the other");
+    assert!(refusals.iter().all(|refusal| refusal.contains("locked")), "{refusals:?}");
+    tokio::time::timeout(PATIENCE, store.close()).await.expect("it closes although it cannot write");
+    other.execute_batch("ROLLBACK").unwrap();
+    let again = open(folder.path()).unwrap();
+    assert_eq!(again.depth(Queue::StockQueue).await.unwrap(), 0, "what was refused was not done");
+}

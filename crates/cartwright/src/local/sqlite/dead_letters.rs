@@ -108,8 +108,8 @@ impl QueueAdmin for SqliteStore {
             let oldest = connection.prepare_cached(oldest)?.query_row([queue.name()], |row| time(row, 0)).optional()?;
             Ok((delayed, oldest))
         };
-        let (delayed, oldest_enqueued_at) = self.read(move |connection, _| read(connection)).await?;
         self.queues.counted().await;
+        let (delayed, oldest_enqueued_at) = self.read(move |connection, _| read(connection)).await?;
         let counts = self.queues.counts(queue);
         let in_queue = u64::try_from(counts.in_queue).unwrap_or(0);
         let in_flight = u64::try_from(counts.in_flight).unwrap_or(0).min(in_queue);

@@ -5,6 +5,7 @@
 //! Events become rows of the queue tables in the transaction of their commit (`queues`).
 
 mod building;
+mod cache;
 mod dead_letters;
 mod figures;
 mod queues;
@@ -27,6 +28,7 @@ use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_
 use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::rest::Refusals;
+use cache::{Cache, new_cache, read_through};
 use figures::Meters;
 use queues::Queues;
 use writer::Command;
@@ -42,36 +44,18 @@ const LOCK_NAME: &str = "cartwright.lock";
 
 /// Commits that may wait for the writer before callers wait to hand in theirs.
 const MAX_WAITING: usize = 1024;
-/// Memory for cached documents, keys and parsed forms included, roughly.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-/// Documents the cache is laid out for.
-const CACHE_DOCUMENTS: usize = 16 * 1024;
 /// Connections of readers, and so reads past the cache at the same time. More would only wait for the same cores, and
 /// each costs two file descriptors.
 const MAX_READERS: usize = 8;
 /// How long to wait for another program that has the file locked, before giving up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Documents that are read in place at most. The file may be mapped and yet not be in memory; a thread that may block waits
+/// for more of them.
+const MAX_READ_IN_PLACE: usize = 8;
 /// How often it is looked whether the counting of messages has ended that was told to.
 const COUNTING_END_LOOK: Duration = Duration::from_millis(1);
 /// Part of the file that readers map into memory: halves the cost of a read.
 const MMAP_BYTES: i64 = 256 * 1024 * 1024;
-
-/// Largest document that is cached: a few large ones must not drive out many small ones.
-const MAX_CACHED_BYTES: usize = 16 * 1024;
-
-/// What is known of documents: what they are, or that there is none under the key.
-type Cache = quick_cache::sync::Cache<Key, Option<Doc>, CacheWeight>;
-
-#[derive(Clone)]
-struct CacheWeight;
-
-impl quick_cache::Weighter<Key, Option<Doc>> for CacheWeight {
-    /// The text, about as much again for its parsed form, the keys, and the maps' own overhead.
-    fn weight(&self, key: &Key, doc: &Option<Doc>) -> u64 {
-        let text = doc.as_ref().map_or(0, |doc| doc.body.text().len());
-        (text * 2 + key.pk.len() + key.sk.len() * 2 + 200) as u64
-    }
-}
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -176,8 +160,8 @@ impl SqliteStore {
         let connection = open_writer(&file)?;
         let queues =
             Arc::new(Queues::load(&connection, clock.now()).map_err(|source| open_error(&file, source.into()))?);
-        let counting = start_counting(&file, &queues).map_err(|source| open_error(&file, source.into()))?;
-        let cache = Arc::new(Cache::with_weighter(CACHE_DOCUMENTS, CACHE_BYTES, CacheWeight));
+        let counting = start_counting(&file, &queues)?;
+        let cache = Arc::new(new_cache());
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
         let (health, meters) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
         let is_mapped = Arc::new(AtomicBool::new(is_mapped(&file)));
@@ -335,11 +319,13 @@ impl Store for SqliteStore {
         if missing.is_empty() {
             return Ok(docs);
         }
+        let are_few = missing.len() <= MAX_READ_IN_PLACE;
         let read = move |connection: &Connection, cache: &Cache| {
             let read = missing.into_iter().map(|(at, key)| Ok((at, read_through(connection, cache, &key)?)));
             read.collect::<rusqlite::Result<Vec<_>>>()
         };
-        for (at, doc) in self.read_documents(read).await? {
+        let found = if are_few { self.read_documents(read).await? } else { self.read(read).await? };
+        for (at, doc) in found {
             docs[at] = doc;
         }
         Ok(docs)
@@ -360,7 +346,11 @@ impl Store for SqliteStore {
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         batch.validate()?;
         let of_a_request = batch.events.iter().any(|event| event.causation_id.is_none());
-        if of_a_request && self.queues.len() >= self.max_backlog.load(Ordering::Relaxed) {
+        let max_backlog = self.max_backlog.load(Ordering::Relaxed);
+        if of_a_request && max_backlog < i64::MAX {
+            self.queues.counted().await;
+        }
+        if of_a_request && self.queues.len() >= max_backlog {
             self.refusals.note();
             let message =
                 "Too many messages wait to be processed; nothing was changed. Reading goes on; try again later.";
@@ -374,29 +364,6 @@ impl Store for SqliteStore {
 
 fn closed() -> Error {
     Error::new(Kind::Unavailable, "store_closed", "The server is shutting down.")
-}
-
-/// Reads a document past the cache, and puts what was found there, also that there is none, unless the writer has changed it
-/// meanwhile: the placeholder that is taken before reading is gone when the writer has touched the key.
-fn read_through(connection: &Connection, cache: &Cache, key: &Key) -> rusqlite::Result<Option<Doc>> {
-    let found = match cache.get_value_or_guard(key, None) {
-        quick_cache::sync::GuardResult::Value(known) => known,
-        quick_cache::sync::GuardResult::Guard(guard) => {
-            let found = read_document(connection, key)?;
-            if found.as_ref().is_none_or(is_cacheable) {
-                let _ = guard.insert(found.clone());
-            }
-            found
-        }
-        quick_cache::sync::GuardResult::Timeout => read_document(connection, key)?,
-    };
-    // What was read may be newer than the cache, by a group that is committed and not yet acknowledged. Then the next
-    // reader would find an older document than this one: better to see what that one will.
-    Ok(cache.get(key).unwrap_or(found))
-}
-
-fn is_cacheable(doc: &Doc) -> bool {
-    doc.body.text().len() <= MAX_CACHED_BYTES
 }
 
 fn read_document(connection: &Connection, key: &Key) -> rusqlite::Result<Option<Doc>> {
@@ -537,17 +504,18 @@ fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
 
 /// Has the messages counted that are in the file now: at once when they are few, else by a thread of its own, beside the
 /// writer.
-fn start_counting(file: &Path, queues: &Arc<Queues>) -> rusqlite::Result<Option<Counting>> {
-    let connection = open_reader(file)?;
+fn start_counting(file: &Path, queues: &Arc<Queues>) -> Result<Option<Counting>, OpenError> {
+    let unreadable = |source: rusqlite::Error| open_error(file, source.into());
+    let connection = open_reader(file).map_err(unreadable)?;
     // Until the counting ends, the connection sees the file as it is at its first read.
-    connection.execute_batch("BEGIN")?;
-    if Queues::are_few(&connection)? {
-        queues.count(&connection)?;
+    connection.execute_batch("BEGIN").map_err(unreadable)?;
+    if Queues::are_few(&connection).map_err(unreadable)? {
+        queues.count(&connection).map_err(unreadable)?;
         queues.note_counted();
         return Ok(None);
     }
     let (queues, stop) = (Arc::clone(queues), connection.get_interrupt_handle());
-    let thread = std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().name("store-counting".into()).spawn(move || {
         match queues.count(&connection) {
             Err(error) if error.sqlite_error_code() != Some(ErrorCode::OperationInterrupted) => {
                 tracing::error!(%error, "the messages in the queues could not be counted; the figures are too low");
@@ -556,6 +524,7 @@ fn start_counting(file: &Path, queues: &Arc<Queues>) -> rusqlite::Result<Option<
         }
         queues.note_counted();
     });
+    let thread = thread.map_err(|source| OpenError::Folder { folder: file.to_owned(), source })?;
     Ok(Some(Counting { thread, stop }))
 }
 

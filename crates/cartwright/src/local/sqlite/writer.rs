@@ -16,10 +16,11 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+use super::cache::{Cache, is_cacheable};
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
 use super::figures::Meters;
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
-use super::{Cache, closed, is_cacheable, is_mapped, read_document, storage_error};
+use super::{closed, is_mapped, read_document, storage_error};
 use crate::app::Clock;
 use crate::error::{Error, Result};
 use crate::events::{Envelope, queues_of};
@@ -202,8 +203,11 @@ impl Writer {
             }
             Ok(())
         })();
-        // When the transaction could not be begun, the one that is to be told is still there.
-        group.answers.extend(commands.first.take().map(answer_of));
+        // When the transaction could not be begun, the first is still there: all that wait are told, or each would wait for
+        // its own try; and a `Close` is heeded.
+        if commands.first.is_some() {
+            group.answers.extend(commands.by_ref().map(answer_of));
+        }
         result.map_err(|error| {
             // After a failed fsync the kernel may have dropped the pages: only a restart, which reads the log again,
             // tells what is there. See "fsyncgate" (PostgreSQL, 2018).
