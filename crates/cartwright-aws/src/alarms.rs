@@ -38,7 +38,7 @@ const fn on(ends_in: &'static str, metric: &'static str, threshold: &'static str
 }
 
 /// Every alarm, in the order of their urgency.
-pub const ALARMS: [Alarm; 16] = [
+pub const ALARMS: [Alarm; 17] = [
     Alarm {
         name: "CartwrightDown",
         says: "The shop does not run, or crashed",
@@ -183,6 +183,14 @@ pub const ALARMS: [Alarm; 16] = [
         severity: "page",
         prometheus: None,
         cloudwatch: &[on("PipeFails", "ExecutionFailed", "0"), on("RelayBehind", "IteratorAge", "60000")],
+    },
+    Alarm {
+        name: "CartwrightSocketsFail",
+        says: "What was said on WebSockets could not be answered",
+        limit: "0",
+        severity: "page",
+        prometheus: None,
+        cloudwatch: &[on("SocketErrors", "IntegrationError", "0")],
     },
     Alarm {
         name: "CartwrightNoOrders",
