@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::emulator::{Emulator, end_with_the_task, fresh_folder, was_interrupted};
 use crate::lambda::Architecture;
-use crate::{Outcome, cargo, lambda, live, root, run, tools};
+use crate::{Outcome, lambda, live, program, root, run, tools};
 
 const STACK: &str = "shop";
 /// Longest wait of the acceptance suite for what happens behind a queue, in seconds: the emulator is slow.
@@ -134,9 +134,9 @@ fn build(release: bool, folder: &Path) -> Outcome<PathBuf> {
         lambda::lambda(Architecture::X86)?;
         return Ok(lambda::package());
     }
-    run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright-aws", "--bin", "bootstrap"]))?;
+    let bootstrap = program("cartwright-aws", "bootstrap")?;
     let zip = folder.join("cartwright.zip");
-    lambda::pack(&root().join("target/debug/bootstrap"), &zip, 1)?;
+    lambda::pack(&bootstrap, &zip, 1)?;
     Ok(zip)
 }
 
@@ -225,8 +225,7 @@ impl Home<'_> {
 
     /// Makes an API key of an admin, as whoever has deployed a stack does.
     fn make_key(&self) -> Outcome {
-        let mut command = cargo();
-        command.args(["run", "--quiet", "--locked", "--package", "cartwright-aws", "--bin", "cartwright-aws", "--"]);
+        let mut command = Command::new(program("cartwright-aws", "cartwright-aws")?);
         command.args(["keys", "create", "--stack", STACK, "--name", "acceptance", "--role", "admin"]);
         let made = without_aws(&mut command).env("AWS_ENDPOINT_URL", &self.emulator.url).output();
         let made = made.map_err(|error| format!("cannot run cartwright-aws: {error}"))?;
@@ -268,8 +267,8 @@ impl Home<'_> {
     /// Runs the checks of the acceptance suite whose names contain `filter`; what they say goes into `log`, if there is one.
     fn accept(&self, filter: &str, patience: &str, log: Option<&str>) -> Outcome {
         let url = self.emulator.api_url(STACK, "dev")?;
-        let mut command = cargo();
-        command.args(["run", "--quiet", "--locked", "--package", "cartwright-accept", "--", &url]);
+        let mut command = Command::new(program("cartwright-accept", "cartwright-accept")?);
+        command.arg(&url);
         command.args((!filter.is_empty()).then_some(filter));
         command
             .args(["--patience", patience, "--events", &self.emulator.url])

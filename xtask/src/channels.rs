@@ -3,14 +3,13 @@
 
 use std::process::Command;
 
-use crate::{Outcome, cargo, root, run, tools};
+use crate::{Outcome, root, run, server, tools};
 
 /// Starts a server of this build, leads orders through their whole life, and looks at what arrives.
 pub(crate) fn channels() -> Outcome {
     let python = tools::receivers()?.join("python");
-    run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
     let folder = root().join("target/channels-data");
     let _ = std::fs::remove_dir_all(&folder);
     let script = root().join("xtask/src/channels.py");
-    run(Command::new(python).arg(script).arg(root().join("target/debug/cartwright")).arg(folder))
+    run(Command::new(python).arg(script).arg(server()?).arg(folder))
 }

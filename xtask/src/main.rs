@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use lambda::Architecture;
@@ -26,13 +27,14 @@ const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  ci            Everything that must pass before a change lands: fmt, clippy, test, accept, channels, pages, doc,
+  ci            Everything that must pass before a change lands: fmt, clippy, build, tools, test, accept, channels, pages, doc,
                 deny, aws-test
   fmt           Formatting (--fix to mend it)
   clippy        Lints, of all targets, warnings denied
   test          All tests (installs an emulator of DynamoDB into target/tools once)
   doc           The documentation builds without a warning
   deny          Licences, sources and banned crates of all dependencies (installs cargo-deny into target/tools once)
+  tools         Installs the tools of all tests, once; ci does so while it builds
   accept        The acceptance suite: accept BASE_URL [OPTIONS] against a running server (accept --help tells more), accept alone
                 against a new one, twice, and against one with access control; their log is then searched for what was sent of people
   simulate      Random customers, staff and faults over the simulation (simulate --help tells more)
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         "test" => test(),
         "doc" => doc(),
         "deny" => deny(),
+        "tools" => install_tools(),
         "accept" if rest.is_empty() => accept_new(),
         "accept" => accept(&rest),
         "pages" => pages::pages(&rest),
@@ -100,6 +103,8 @@ fn ci() -> Outcome {
     let steps: &[Step] = &[
         ("fmt", || fmt(false)),
         ("clippy", clippy),
+        ("build", build),
+        ("tools", install_tools),
         ("test", test),
         ("accept", accept_new),
         ("channels", channels::channels),
@@ -108,6 +113,8 @@ fn ci() -> Outcome {
         ("deny", deny),
         ("aws-test", || aws_test::aws_test(&[])),
     ];
+    IS_GATE.store(true, Ordering::Relaxed);
+    start_installing()?;
     for (name, step) in steps {
         println!("── {name}");
         let started = Instant::now();
@@ -116,6 +123,53 @@ fn ci() -> Outcome {
     }
     println!("── all is well");
     Ok(())
+}
+
+/// Installs every tool that the gate needs, one process at a time.
+fn install_tools() -> Outcome {
+    let lock = tools::lock()?;
+    tools::dynoxide()?;
+    tools::receivers()?;
+    pages::install()?;
+    tools::python_tools()?;
+    tools::cargo_deny()?;
+    drop(lock);
+    Ok(())
+}
+
+/// Begins to install the tools with what the builds leave of the processors. The step that needs them waits for that, and
+/// tells what went wrong.
+fn start_installing() -> Outcome {
+    let told = |error: std::io::Error| format!("cannot install tools beside the builds: {error}");
+    let log = std::fs::create_dir_all(root().join("target"))
+        .and_then(|()| std::fs::File::create(root().join("target/tools.log")))
+        .map_err(told)?;
+    let mut tools = Command::new("nice");
+    tools.args(["-n", "19"]).arg(env::current_exe().map_err(told)?).arg("tools").stdin(Stdio::null());
+    tools.stdout(log.try_clone().map_err(told)?).stderr(log).spawn().map(drop).map_err(told)
+}
+
+/// What the gate builds at once: all programs and all tests.
+const ALL: [&str; 4] = ["--workspace", "--lib", "--bins", "--tests"];
+/// Whether this is the gate.
+static IS_GATE: AtomicBool = AtomicBool::new(false);
+
+fn build() -> Outcome {
+    run(cargo().args(["build", "--locked"]).args(ALL))
+}
+
+/// Builds a program for development, and tells where it is. Alone it is built with fewer features of the libraries than together
+/// with all others; the gate has them all already, and builds nothing twice.
+fn program(package: &str, name: &str) -> Outcome<PathBuf> {
+    let alone = ["--package", package, "--bin", name];
+    let what = if IS_GATE.load(Ordering::Relaxed) { ALL } else { alone };
+    run(cargo().args(["build", "--quiet", "--locked"]).args(what))?;
+    Ok(root().join("target/debug").join(name))
+}
+
+/// The server of this build.
+fn server() -> Outcome<PathBuf> {
+    program("cartwright", "cartwright")
 }
 
 fn fmt(fix: bool) -> Outcome {
@@ -150,7 +204,7 @@ fn accept_new() -> Outcome {
     with_server(&folder, &log, |url| {
         accept_and_note(&url, &sent[0], &[]).and_then(|()| accept_and_note(&url, &sent[1], &[]))
     })?;
-    let mut keys = Command::new(root().join("target/debug/cartwright"));
+    let mut keys = Command::new(server()?);
     keys.args(["keys", "create", "--name", "acceptance", "--role", "admin", "--data"]).arg(&folder);
     let made = keys.output().map_err(|error| format!("cannot make a key: {error}"))?;
     let said = String::from_utf8_lossy(&made.stdout).into_owned();
@@ -160,9 +214,8 @@ fn accept_new() -> Outcome {
     sent.iter().try_for_each(|sent| nothing_is_in_the_log(&log, sent))
 }
 
-/// Builds the server, and makes room in `target` for its data and its log: a folder and a file that are not there.
+/// Makes room in `target` for its data and its log: a folder and a file that are not there.
 fn new_folder(name: &str) -> Result<(PathBuf, PathBuf), String> {
-    run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
     let target = root().join("target");
     let (folder, log) = (target.join(format!("{name}-data")), target.join(format!("{name}.log")));
     let _ = std::fs::remove_dir_all(&folder);
@@ -174,7 +227,7 @@ fn new_folder(name: &str) -> Result<(PathBuf, PathBuf), String> {
 fn with_server(folder: &Path, log: &Path, work: impl FnOnce(String) -> Outcome) -> Outcome {
     let stderr = std::fs::File::options().create(true).append(true).open(log);
     let stderr = stderr.map_err(|error| format!("cannot write {}: {error}", log.display()))?;
-    let mut server = Command::new(root().join("target/debug/cartwright"))
+    let mut server = Command::new(server()?)
         .args(["serve", "--listen", "127.0.0.1:0", "--log", "cartwright=trace", "--log-format", "json", "--data"])
         .arg(folder)
         .stdout(Stdio::piped())
@@ -219,7 +272,7 @@ fn nothing_is_in_the_log(log: &Path, sent: &Path) -> Outcome {
 }
 
 fn accept(arguments: &[String]) -> Outcome {
-    run(cargo().args(["run", "--quiet", "--locked", "--package", "cartwright-accept", "--"]).args(arguments))
+    run(Command::new(program("cartwright-accept", "cartwright-accept")?).current_dir(root()).args(arguments))
 }
 
 fn bench(arguments: &[String]) -> Outcome {

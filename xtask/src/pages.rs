@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::process::geteuid;
 
-use crate::{Outcome, cargo, root, run, tools};
+use crate::{Outcome, root, run, server, tools};
 
 const USAGE: &str = "Usage: cargo xtask pages [--screenshots]";
 
@@ -28,14 +28,23 @@ pub(crate) fn pages(arguments: &[String]) -> Outcome {
         _ => return Err(USAGE.to_owned()),
     };
     let (browser, node, modules) = (browser()?, tools::node()?, tools::browser_modules()?);
-    run(cargo().args(["build", "--quiet", "--locked", "--package", "cartwright"]))?;
     run(Command::new(node)
         .current_dir(tests)
         .args(what)
-        .env("CARTWRIGHT", root().join("target/debug/cartwright"))
+        .env("CARTWRIGHT", server()?)
         .env("CHROMIUM", browser)
         .env("PAGES_TOOLS", modules)
         .env("PICTURES", root().join("docs/images")))
+}
+
+/// Installs what the tests of the pages need.
+///
+/// # Errors
+/// As [`pages`].
+pub(crate) fn install() -> Outcome {
+    browser()?;
+    tools::node()?;
+    tools::browser_modules().map(drop)
 }
 
 /// A browser: that which `CHROMIUM` names, one that is installed, or, as root where there is apt, one that is installed now.

@@ -1,6 +1,6 @@
 //! Tools that tasks need and cargo does not bring: each in one fixed release, installed once into `target/tools`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,6 +50,18 @@ struct CargoTool {
     version: &'static str,
     program: &'static str,
     features: &'static [&'static str],
+}
+
+/// Held while tools are installed, by one process at a time: whoever comes later waits, and finds them there.
+///
+/// # Errors
+/// When the file cannot be made or locked.
+pub(crate) fn lock() -> Outcome<File> {
+    let path = folder().join("lock");
+    let file = fs::create_dir_all(folder()).and_then(|()| File::create(&path));
+    let file = file.map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+    file.lock().map_err(|error| format!("cannot lock {}: {error}", path.display()))?;
+    Ok(file)
 }
 
 /// Where cargo-deny is.

@@ -33,14 +33,22 @@ const last = inStock[30];
 await shop.api('PUT', `/v1/products/${last.id}/stock`, { onHand: 1 });
 await order('ida', [last]);
 const ann = await order('ann', inStock.slice(20, 22), 'PACKED');
+for (const { id } of inStock.slice(24, 27)) await shop.api('POST', '/v1/baskets/ann/items', { productId: id, quantity: 1 });
 const { id: shown } = inStock.find(({ name }) => /Kettle|Lamp|Tent/.test(name)) ?? inStock[5];
 await shop.api('PUT', `/v1/products/${shown}/stock`, { onHand: 3 });
 
 const VIEWS = [
   ['shop', '/', '.product:not(.waiting)'],
   ['product', `/#/p/${shown}`, '.others .product'],
+  ['basket', '/#/basket', '.line'],
+  ['checkout', '/#/checkout', '.choice'],
   ['order', `/#/o/${ann}`, '.way'],
+  ['orders', '/#/orders', 'main li'],
+  ['inbox', '/#/inbox', '.entry'],
   ['desk', '/desk', '.tile'],
+  ['desk-orders', '/desk#/orders', 'main td'],
+  ['desk-products', '/desk#/products', 'main td'],
+  ['desk-queues', '/desk#/queues', 'main td'],
   ['desk-order', `/desk#/o/${ann}`, '.picture'],
   ['desk-map', '/desk#/map', '.map'],
 ];
