@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::emulator::{Emulator, end_with_the_task, fresh_folder, was_interrupted};
 use crate::lambda::Architecture;
-use crate::{Outcome, lambda, live, program, root, run, tools};
+use crate::{Outcome, lambda, live, program, root, run, server, tools};
 
 const STACK: &str = "shop";
 /// Longest wait of the acceptance suite for what happens behind a queue, in seconds: the emulator is slow.
@@ -165,6 +165,7 @@ impl Home<'_> {
         // It takes its time to die, so it begins early.
         let dying = self.put_what_fails_each_time()?;
         step("the acceptance suite", || self.accept("", PATIENCE, None))?;
+        step("races break nothing", || self.attack())?;
         step("a batch: only what failed is handed out again", || self.batch())?;
         step("a message that fails each time is a dead letter after six receives", || self.is_dead(&dying))?;
         step("nothing is lost on the way, nothing is refused", || self.is_clean())?;
@@ -262,6 +263,14 @@ impl Home<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Sends requests at the same moment, and looks whether everything still adds up.
+    fn attack(&self) -> Outcome {
+        let mut command = Command::new(server()?);
+        command.args(["attack", &self.emulator.api_url(STACK, "dev")?, "--rounds", "1", "--patience", PATIENCE]);
+        run(without_aws(&mut command).env("CARTWRIGHT_KEY", &*self.key.borrow()))
+            .map_err(|_| "a race was lost".to_owned())
     }
 
     /// Runs the checks of the acceptance suite whose names contain `filter`; what they say goes into `log`, if there is one.
