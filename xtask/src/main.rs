@@ -125,16 +125,18 @@ fn ci() -> Outcome {
     Ok(())
 }
 
-/// Installs every tool that the gate needs, one process at a time.
+/// Installs every tool that the gate needs: what is compiled, and beside it what is only loaded.
 fn install_tools() -> Outcome {
     let lock = tools::lock()?;
-    tools::dynoxide()?;
-    tools::receivers()?;
-    pages::install()?;
-    tools::python_tools()?;
-    tools::cargo_deny()?;
+    let loaded = std::thread::spawn(|| {
+        tools::receivers()?;
+        pages::install()?;
+        tools::python_tools().map(drop)
+    });
+    let compiled = tools::dynoxide().and_then(|_| tools::cargo_deny()).map(drop);
+    let loaded = loaded.join().map_err(|_| "the thread that installs tools has panicked".to_owned())?;
     drop(lock);
-    Ok(())
+    compiled.and(loaded)
 }
 
 /// Begins to install the tools with what the builds leave of the processors. The step that needs them waits for that, and
