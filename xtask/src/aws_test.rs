@@ -34,17 +34,23 @@ const USAGE: &str = "Usage: cargo xtask aws-test [--zip FILE | --release] [--kee
   --release   Build as for AWS; without it, as for tests, which is quicker
   --keep      Leave everything running after the test, until Ctrl-C";
 
-/// A way to break the template: its name, what to replace, by what.
-type Break = (&'static str, &'static str, &'static str);
+/// A way to break the template: its name, what to replace, by what, and whether IAM must then refuse a function something.
+type Break = (&'static str, &'static str, &'static str, bool);
 
 const BREAKS: [Break; 4] = [
-    ("a worker without the policy of its table", "      - StockOnCatalog\n", ""),
-    ("a relay that may not put events", "Action: events:PutEvents", "Action: events:DescribeEventBus"),
-    ("a rule for another event", "Event: OrderPlaced, Queue: StockQueue", "Event: OrderPlacedTwice, Queue: StockQueue"),
+    ("a worker without the policy of its table", "      - StockOnCatalog\n", "", true),
+    ("a relay that may not put events", "Action: events:PutEvents", "Action: events:DescribeEventBus", true),
+    (
+        "a rule for another event",
+        "Event: OrderPlaced, Queue: StockQueue",
+        "Event: OrderPlacedTwice, Queue: StockQueue",
+        false,
+    ),
     (
         "an API function with the role of another",
         "          Role: !GetAtt [!Sub '${Function}Role', Arn]\n",
         "          Role: !GetAtt PurchasesApiRole.Arn\n",
+        true,
     ),
 ];
 
@@ -169,18 +175,25 @@ impl Home<'_> {
         step("a batch: only what failed is handed out again", || self.batch())?;
         step("a message that fails each time is a dead letter after six receives", || self.is_dead(&dying))?;
         step("nothing is lost on the way, nothing is refused", || self.is_clean())?;
-        for (at, (name, found, instead)) in BREAKS.iter().enumerate() {
+        for (at, (name, found, instead, is_refused)) in BREAKS.iter().enumerate() {
             let broken = template.replacen(found, instead, 1);
             if broken == template {
                 return Err(format!("{name}: the template has no {found:?} to replace"));
             }
             step(&format!("broken: {name}"), || {
+                let before = self.refusals()?;
                 self.deploy(STACK, &broken, &plain)?;
                 match self.accept(CHECKOUT, SHORT_PATIENCE, Some(&format!("broken-{}.log", at + 1))) {
                     Ok(()) => Err("the template is broken, and nobody noticed".to_owned()),
                     Err(_) if was_interrupted() => Err("interrupted".to_owned()),
                     Err(_) => Ok(()),
+                }?;
+                match self.refusals()?.iter().find(|refusal| !before.contains(refusal)) {
+                    Some((function, line)) => println!("   {function}: {}", start_of(line)),
+                    None if *is_refused => return Err("it fails, but no function says that it was refused".to_owned()),
+                    None => {}
                 }
+                Ok(())
             })?;
         }
         step("mended, it works again", || {
@@ -363,14 +376,20 @@ impl Home<'_> {
                 return Err(format!("{name} is not empty: {found}"));
             }
         }
-        for (function, lines) in self.emulator.logs(STACK)? {
-            if let Some(line) =
-                lines.iter().find(|line| line.contains("AccessDenied") || line.contains("not authorized"))
-            {
-                return Err(format!("{function} was refused something it needs: {line}"));
-            }
+        match self.refusals()?.first() {
+            Some((function, line)) => Err(format!("{function} was refused something it needs: {line}")),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The lines in which functions say that they were not allowed something: the function, and the line.
+    fn refusals(&self) -> Outcome<Vec<(String, String)>> {
+        let is_refusal = |line: &String| line.contains("AccessDenied") || line.contains("not authorized");
+        let logs = self.emulator.logs(STACK)?.into_iter();
+        let refusals = logs.flat_map(|(function, lines)| {
+            lines.into_iter().filter(is_refusal).map(move |line| (function.clone(), line)).collect::<Vec<_>>()
+        });
+        Ok(refusals.collect())
     }
 
     /// A production stack with keys, pipes, a domain, a user pool, and an operator: deployed, though not all of it can be
@@ -425,7 +444,11 @@ fn show(logs: &BTreeMap<String, Vec<String>>) {
             println!("── {function}:");
         }
         for line in failures.iter().skip(failures.len().saturating_sub(SHOWN_LINES)) {
-            println!("   {}", line.chars().take(SHOWN_CHARACTERS).collect::<String>());
+            println!("   {}", start_of(line));
         }
     }
+}
+
+fn start_of(line: &str) -> String {
+    line.chars().take(SHOWN_CHARACTERS).collect()
 }

@@ -29,21 +29,10 @@ impl Options<'_> {
     }
 }
 
-/// One test that is a command, in its profile, with its options in the environment.
-fn test(profile: &str, name: &str) -> Command {
+/// One test that is a command, with its options in the environment.
+fn test(name: &str) -> Command {
     let mut command = cargo();
-    command.args([
-        "test",
-        "--quiet",
-        "--locked",
-        "--package",
-        "cartwright",
-        "--test",
-        "it",
-        "--profile",
-        profile,
-        "--",
-    ]);
+    command.args(["test", "--quiet", "--locked", "--package", "cartwright", "--test", "it", "--"]);
     command.args([name, "--ignored", "--exact", "--nocapture"]);
     command
 }
@@ -54,7 +43,7 @@ pub(crate) fn simulate(arguments: &[String]) -> Outcome {
     options.check(&["seeds", "seed", "home", "mutant"], SIMULATE)?;
     let one = options.value("seed").map(|seed| seed.parse::<u64>().map_err(|_| SIMULATE.to_owned())).transpose()?;
     let seeds = one.map(|seed| format!("{seed}..{}", seed + 1));
-    let mut command = test("simulation", "simulation::the_seeds_that_were_asked_for");
+    let mut command = test("simulation::the_seeds_that_were_asked_for");
     command.env("CARTWRIGHT_SIMULATE_SEEDS", seeds.as_deref().or(options.value("seeds")).unwrap_or("0..10000"));
     for name in ["home", "mutant"] {
         if let Some(value) = options.value(name) {
@@ -75,7 +64,7 @@ pub(crate) fn crashes(arguments: &[String]) -> Outcome {
     let options = Options(arguments);
     options.check(&["cycles"], CRASHES)?;
     let cycles = options.value("cycles").unwrap_or("200");
-    run(test("dev", "process::torture::the_cycles_that_were_asked_for").env("CARTWRIGHT_CRASH_CYCLES", cycles))
+    run(test("process::torture::the_cycles_that_were_asked_for").env("CARTWRIGHT_CRASH_CYCLES", cycles))
 }
 
 const MUTANTS: &str = "\

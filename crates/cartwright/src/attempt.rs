@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::error::{Error, Fate, Kind, Result};
 use crate::events::{Envelope, Queue, handle};
 use crate::metrics::{EVENT_DELAY, HANDLER_DURATION, MESSAGES};
+use crate::notifications;
 use crate::rest::panic_text;
 use crate::trace::{Role, Scope, Span};
 
@@ -120,9 +121,29 @@ async fn run(app: &App, queue: Queue, envelope: Arc<Envelope>, time_limit: Durat
         }
         Err(_) => {
             handler.abort();
-            Err(Error::new(Kind::Unavailable, "handler_timeout", "The handler took longer than it may."))
+            Err(too_long())
         }
     }
+}
+
+fn too_long() -> Error {
+    Error::new(Kind::Unavailable, "handler_timeout", "The handler took longer than it may.")
+}
+
+/// Tells operators of a message that dies of an error with this code, before it is noted as dead.
+///
+/// # Errors
+/// Those of the store, or that it took longer than `time_limit`: then they may have been told or not, and telling them again
+/// is no harm.
+pub async fn tell_of_death(
+    app: &App,
+    queue: Queue,
+    message: Option<&Envelope>,
+    code: &str,
+    time_limit: Duration,
+) -> Result<()> {
+    let told = notifications::on_message_died(app, queue, message, code);
+    tokio::time::timeout(time_limit, told).await.unwrap_or_else(|_| Err(too_long()))
 }
 
 /// What became of a message that was received.

@@ -13,10 +13,9 @@ use tokio::task::JoinSet;
 
 use super::sqlite::{Received, SqliteStore};
 use crate::app::App;
-use crate::attempt::{Outcome, attempt, count, is_dead};
+use crate::attempt::{Outcome, attempt, count, is_dead, tell_of_death};
 use crate::error::Result;
 use crate::events::Queue;
-use crate::notifications;
 
 /// How messages are delivered.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +150,8 @@ impl Delivery {
         let retries = received.queue.retries();
         if is_dead(error, receives, self.settings.max_receives.unwrap_or(retries.max_receives())) {
             let message = received.envelope.as_deref().ok();
-            notifications::on_message_died(&self.app, received.queue, message, error.code()).await?;
+            let time_limit = self.settings.visibility_timeout;
+            tell_of_death(&self.app, received.queue, message, error.code(), time_limit).await?;
             self.store.bury_message(received, error.to_string()).await?;
             tracing::error!(queue, seq, receives, %error, "a message is dead");
             return Ok(Outcome::Dead);

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 
 use cartwright::app::{Clock, Ids};
-use cartwright::attempt::{attempt, is_dead};
+use cartwright::attempt::{attempt, is_dead, tell_of_death};
 use cartwright::error::Result;
 use cartwright::events::{Envelope, Queue};
 use cartwright::local::sqlite::Received;
-use cartwright::notifications::on_message_died;
 
 use super::model::Message;
 use super::mutants::{self, Mutant};
@@ -113,7 +112,7 @@ impl World {
             let dead =
                 outcome.as_ref().err().filter(|error| is_dead(error, receives + 1, queue.retries().max_receives()));
             if let Some(error) = dead.filter(|_| noted) {
-                noted = on_message_died(&app, queue, message.as_deref(), error.code()).await.is_ok();
+                noted = tell_of_death(&app, queue, message.as_deref(), error.code(), TIME_LIMIT).await.is_ok();
             }
             note(&shared, queue, in_hand, receives + 1, noted, outcome);
             received.lock().unwrap().push((id, Done::Message));
