@@ -51,7 +51,8 @@ Tasks:
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
   aws-test      Deploys the AWS home to an emulator of AWS and proves that it works (aws-test --help tells more; installs the
                 emulator and the SAM CLI into target/tools once)
-  deploy        Builds and deploys to AWS: deploy --stage dev|qa|staging|prod [--guided]";
+  deploy        Builds and deploys to AWS: deploy --stage dev|qa|staging|prod [--guided | --watch MINUTES]; a deployment that is
+                watched is taken back when an alarm rings";
 
 /// What a task ends with; the error says in words what is wrong.
 type Outcome<T = ()> = Result<T, String>;
