@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::events::{Envelope, Queue};
 use crate::queues;
 use crate::store::{Batch, Change, Expect, Once, Table, transact};
-use crate::values::OrderId;
+use crate::values::{OrderId, Username};
 
 /// A basket was checked out: create its order, once. The id comes with the checkout; a checkout that came from outside
 /// without one gets an id made of its event, so that the same event is the same order. The order of a customer who was
@@ -28,7 +28,7 @@ pub async fn on_checkout_basket(app: &App, message: &Envelope, mut checkout: Che
         let tombstone = customers::find_tombstone(app, &order.customer).await?;
         let anonymous = tombstone.as_ref().filter(|(erased, _)| order.created_at <= erased.at);
         let order = anonymous.map_or_else(|| order.clone(), |(erased, _)| order.anonymous(&erased.alias));
-        if is_there(app, &order).await? {
+        if is_there(app, &order, tombstone.as_ref().map(|(erased, _)| &erased.alias)).await? {
             return Ok(Change { batch, result: () });
         }
         if anonymous.is_none() {
@@ -42,14 +42,16 @@ pub async fn on_checkout_basket(app: &App, message: &Envelope, mut checkout: Che
     .await
 }
 
-/// Whether the order is there already.
+/// Whether the order is there already, perhaps under the `alias` of an erased customer of that name: whoever announces a
+/// checkout once more after the erasure means that order.
 ///
 /// # Errors
 /// `order_id_taken` when it is another order that has its id.
-async fn is_there(app: &App, order: &Order) -> Result<bool> {
+async fn is_there(app: &App, order: &Order, alias: Option<&Username>) -> Result<bool> {
     let Some(customer) = store::find_customer_of(&*app.store, &order.id).await? else { return Ok(false) };
     let there = store::find_order(&*app.store, &customer, &order.id).await?;
-    if customer.key() == order.customer.key() && there.is_none_or(|(there, _)| there.lines == order.lines) {
+    let is_theirs = [Some(&order.customer), alias].into_iter().flatten().any(|name| name.key() == customer.key());
+    if is_theirs && there.is_none_or(|(there, _)| there.lines == order.lines) {
         return Ok(true);
     }
     let message = format!("Another order has the id {}.", order.id);
