@@ -16,6 +16,9 @@ const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch:
 const DESKTOP = { viewport: { width: 1280, height: 860 } };
 const PATIENCE_MS = 10_000;
 
+/** What people look at it on: colour scheme, and whether it is a phone. */
+export const SCREENS = ['light', 'dark'].flatMap((scheme) => [[scheme, false], [scheme, true]]);
+
 /** Starts a server. `options` are further arguments of `serve`. */
 export async function startShop(...options) {
   const folder = await mkdtemp(join(tmpdir(), 'cartwright-pages-'));
