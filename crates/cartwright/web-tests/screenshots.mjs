@@ -50,7 +50,7 @@ const VIEWS = [
 ];
 /** Views that are shown whole on a desktop, however long they are. */
 const WHOLE = ['desk-order', 'desk-map'];
-/** Takes a picture down to 256 colours, which makes it a third as large. */
+/** Takes a picture down to 256 colours, which makes it less than half as large. */
 const FEWER_COLOURS = 'import sys; from PIL import Image; file = sys.argv[1]; Image.open(file).convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE).save(file, optimize=True)';
 
 await mkdir(process.env.PICTURES, { recursive: true });
