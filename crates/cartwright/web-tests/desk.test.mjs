@@ -1,6 +1,7 @@
 // The desk, as those use it who run the shop.
 
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 
@@ -29,9 +30,9 @@ async function order(user, name) {
   return orderId;
 }
 
-/** Puts a message into a queue that its consumer cannot process. */
-async function letterDies() {
-  const entry = { EventBusName: 'SwnEventBus', Source: 'com.swn.basket.checkoutbasket', DetailType: 'CheckoutBasket', Detail: '{"userName":"dead","items":"none"}' };
+/** Puts a message into a queue that its consumer cannot process. `more` is what else it says. */
+async function letterDies(more = {}) {
+  const entry = { EventBusName: 'SwnEventBus', Source: 'com.swn.basket.checkoutbasket', DetailType: 'CheckoutBasket', Detail: JSON.stringify({ userName: 'dead', items: 'none', ...more }) };
   await shop.api('POST', '/', { Entries: [entry] }, { 'x-amz-target': 'AWSEvents.PutEvents', 'content-type': 'application/x-amz-json-1.1' });
   await eventually(async () => (await shop.api('GET', '/v1/queues/OrderQueue')).dead > 0, 'the dead letter');
 }
@@ -117,26 +118,82 @@ test('today shows what happens as it happens, and the map all that may', async (
   page.assertClean();
 });
 
-test('a webhook is made, its secret shown once, and its deliveries seen', async (t) => {
+test('a count on the map rises with an order, and the arrows of what is pointed at stand out', async () => {
+  const page = await visit(browser, shop);
+  await page.goto('/desk#/map');
+  await reached(page, 'Map');
+  const processed = async () => Number.parseInt((await page.locator('.take[data-queue="OrderQueue"] + text').textContent()).replace(',', ''), 10);
+  const before_ = await processed();
+  await order('counted', 'Counted cup');
+  await eventually(async () => await processed() > before_, 'the count');
+  const lit = () => page.locator('.flow.lit').evaluateAll((flows) => flows.map(({ dataset }) => [dataset.event, dataset.queue]));
+  await page.locator('.map-queue[href="#/queues/OrderStatusQueue"]').focus();
+  assert.deepEqual(await lit(), [['StockReserved', 'OrderStatusQueue'], ['StockRejected', 'OrderStatusQueue'], [undefined, 'OrderStatusQueue']]);
+  await page.locator('.map-queue[href="#/queues/OrderStatusQueue"]').blur();
+  await page.locator('.map-event', { hasText: 'CheckoutBasket' }).hover();
+  assert.deepEqual(await lit(), [['CheckoutBasket', 'OrderQueue']]);
+  page.assertClean();
+});
+
+test('what failed on the way of an order is in its picture, also when it failed again', async () => {
+  const id = await order('tried', 'Tried trowel');
+  await letterDies({ orderId: id });
+  const page = await visit(browser, shop);
+  await page.goto(`/desk#/o/${id}`);
+  await page.getByRole('img', { name: /ordering: Failed, malformed_event/ }).getByText('Failed', { exact: true }).waitFor();
+  await shop.api('POST', '/v1/queues/OrderQueue/dead-letters/redrive', { all: true });
+  await eventually(async () => (await shop.api('GET', `/v1/orders/${id}/timeline?limit=100`)).items.filter(({ failure }) => failure).length === 2, 'the second try');
+  await page.reload();
+  await page.getByText('Failed 2 times').waitFor();
+  await eventually(async () => (await shop.api('GET', '/v1/queues/OrderQueue')).dead > 0, 'the dead letter');
+  await shop.api('POST', '/v1/queues/OrderQueue/dead-letters/discard', { all: true, reason: 'Sent by a test' });
+  page.assertClean();
+});
+
+test('a webhook is made, its secrets shown once, and its deliveries seen and sent again', async (t) => {
   const received = [];
-  const receiver = createServer((request, response) => {
-    received.push(request.headers);
-    request.resume().on('end', () => response.writeHead(204).end());
+  const receiver = createServer(async (request, response) => {
+    const body = (await request.toArray()).join('');
+    received.push({ headers: request.headers, body });
+    response.writeHead(204).end();
   });
   await new Promise((resolve) => { receiver.listen(0, '127.0.0.1', resolve); });
   t.after(() => receiver.close());
+  const isSigned = ({ headers, body }, secret) => {
+    const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
+    const signature = createHmac('sha256', key).update(`${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`).digest('base64');
+    return headers['webhook-signature'].split(' ').includes(`v1,${signature}`);
+  };
   const page = await visit(browser, shop);
+  const secretShown = async () => {
+    const secret = await page.locator('.secret').textContent();
+    assert.match(secret, /^whsec_/);
+    await page.getByRole('button', { name: 'I have kept it' }).click();
+    await page.locator('.secret').waitFor({ state: 'detached' });
+    return secret;
+  };
   await page.goto('/desk#/webhooks');
   await page.getByRole('button', { name: 'New webhook' }).click();
   await page.getByLabel('URL').fill(`http://127.0.0.1:${receiver.address().port}/hook`);
   await page.getByLabel('OrderPlaced').check();
   await page.getByRole('button', { name: 'Create' }).click();
-  assert.match(await page.locator('.secret').textContent(), /^whsec_/);
-  await page.getByRole('button', { name: 'I have kept it' }).click();
+  const first = await secretShown();
   await page.getByText('Nothing was delivered yet').waitFor();
   await page.getByRole('button', { name: 'Send a test' }).click();
   await page.getByRole('cell', { name: 'Delivered' }).waitFor();
-  assert.ok(received[0]['webhook-signature']);
+  assert.ok(isSigned(received[0], first));
+  await page.getByRole('button', { name: /^Deliver .* again$/ }).dblclick();
+  await page.getByText('It is on its way again.').waitFor();
+  await eventually(() => received.length > 1, 'the second delivery');
+  assert.equal(received[1].body, received[0].body);
+  await page.getByRole('button', { name: 'New secret' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Make it' }).click();
+  const second = await secretShown();
+  assert.notEqual(second, first);
+  await page.getByRole('button', { name: 'Send a test' }).click();
+  await eventually(() => received.length > 2, 'the delivery with the new secret');
+  assert.ok(isSigned(received[2], second));
+  assert.equal(received.length, 3, 'the second click of two delivers nothing more');
   await page.getByRole('button', { name: 'Switch off' }).click();
   await page.getByRole('button', { name: 'Switch on' }).waitFor();
   await page.getByRole('button', { name: 'Delete' }).click();
@@ -154,7 +211,7 @@ test('no view keeps anyone out or is wider than a phone', async () => {
       await page.locator('main[aria-busy]').waitFor({ state: 'detached' });
       await page.locator('main h1').waitFor();
       if (phone) await assertFits(page);
-      assert.deepEqual(await violations(page), [], `${view} ${scheme}`);
+      assert.deepEqual(await violations(page), [], `${view} ${scheme} ${phone ? 'phone' : 'desktop'}`);
     }
     page.assertClean();
     await page.context().close();

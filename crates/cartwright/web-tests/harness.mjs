@@ -113,10 +113,19 @@ export async function visit(browser, shop, { phone = false, scheme = 'light', us
   return page;
 }
 
-/** What axe-core finds that is serious or worse. */
+/** What axe-core finds that is serious or worse; in the other colour scheme, which changes nothing but colours, it looks at those. */
 export async function violations(page) {
-  await page.evaluate(axe.source);
-  const { violations: found } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  if (!await page.evaluate(() => 'axe' in window)) await page.evaluate(axe.source);
+  const look = async (more) => (await page.evaluate((options) => window.axe.run(document, options), { resultTypes: ['violations'], ...more })).violations;
+  const turn = async (colorScheme) => {
+    await page.emulateMedia({ colorScheme });
+    await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((one) => one instanceof CSSTransition).map(({ finished }) => finished)));
+  };
+  const found = await look({});
+  const [scheme, other] = await page.evaluate(() => matchMedia('(prefers-color-scheme: dark)').matches) ? ['dark', 'light'] : ['light', 'dark'];
+  await turn(other);
+  found.push(...await look({ runOnly: ['color-contrast'] }));
+  await turn(scheme);
   return found.filter(({ impact }) => ['serious', 'critical'].includes(impact)).map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
 }
 

@@ -1,6 +1,7 @@
 // Draws the pictures of the documentation: both pages, in light and dark, on a desktop and on a phone.
 
-import { mkdir, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { eventually, startBrowser, startShop, visit } from './harness.mjs';
@@ -40,19 +41,20 @@ await shop.api('PUT', `/v1/products/${shown}/stock`, { onHand: 3 });
 const VIEWS = [
   ['shop', '/', '.product:not(.waiting)'],
   ['product', `/#/p/${shown}`, '.others .product'],
-  ['basket', '/#/basket', '.line'],
   ['checkout', '/#/checkout', '.choice'],
   ['order', `/#/o/${ann}`, '.way'],
-  ['orders', '/#/orders', 'main li'],
-  ['inbox', '/#/inbox', '.entry'],
   ['desk', '/desk', '.tile'],
   ['desk-orders', '/desk#/orders', 'main td'],
-  ['desk-products', '/desk#/products', 'main td'],
-  ['desk-queues', '/desk#/queues', 'main td'],
   ['desk-order', `/desk#/o/${ann}`, '.picture'],
   ['desk-map', '/desk#/map', '.map'],
 ];
+/** Views that are shown whole on a desktop, however long they are. */
+const WHOLE = ['desk-order', 'desk-map'];
+/** Takes a picture down to 256 colours, which makes it less than half as large. */
+const FEWER_COLOURS = 'import sys; from PIL import Image; file = sys.argv[1]; Image.open(file).convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE).save(file, optimize=True)';
+
 await mkdir(process.env.PICTURES, { recursive: true });
+let isSmall = true;
 for (const scheme of ['light', 'dark']) {
   for (const phone of [false, true]) {
     const page = await visit(browser, shop, { scheme, phone, user: 'ann' });
@@ -61,12 +63,18 @@ for (const scheme of ['light', 'dark']) {
       await page.locator(sign).first().waitFor();
       if (name.startsWith('desk')) await page.waitForTimeout(name === 'desk' ? 9000 : 2500);
       await page.evaluate(() => document.activeElement?.blur());
+      const { width, height } = page.viewportSize();
+      // The window grows, since what sticks to it would end where it did.
+      if (WHOLE.includes(name) && !phone) await page.setViewportSize({ width, height: await page.evaluate(() => document.documentElement.scrollHeight) });
       const file = join(process.env.PICTURES, `${name}-${scheme}${phone ? '-phone' : ''}.png`);
-      await writeFile(file, await page.screenshot({ animations: 'disabled', fullPage: name === 'desk-order' && !phone }));
+      await page.screenshot({ animations: 'disabled', path: file });
+      await page.setViewportSize({ width, height });
+      isSmall &&= spawnSync('python3', ['-c', FEWER_COLOURS, file]).status === 0;
       console.log(file);
     }
     await page.context().close();
   }
 }
+if (!isSmall) console.log('The pictures are larger than need be: there is no Python with Pillow to take colours out.');
 await browser.close();
 await shop.stop();

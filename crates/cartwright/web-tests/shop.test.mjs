@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 
 import { assertFits, eventually, product, shifted, startBrowser, startShop, tabTo, violations, visit } from './harness.mjs';
 
-/** Most bytes of the storefront's first view, over the wire. */
+/** Most bytes of a view that is the first one seen, over the wire. */
 const MOST_BYTES = 100 * 1024;
 /** Most that may move by itself while a view loads. */
 const MOST_SHIFT = 0.02;
@@ -270,30 +270,59 @@ test('products are found by the words of their names, and a search that finds no
   page.assertClean();
 });
 
-test('the first view is light, and nothing in it moves by itself', async () => {
-  const page = await visit(browser, shop, { user: 'ann' });
-  const session = await page.context().newCDPSession(page);
-  await session.send('Network.enable');
-  let bytes = 0;
-  session.on('Network.loadingFinished', ({ encodedDataLength }) => { bytes += encodedDataLength; });
+test('a list that fails says so and what to ask about, and is there once it is tried again', async () => {
+  const page = await visit(browser, shop, { expected: [/500/] });
+  const json = { title: 'Internal Server Error', status: 500, code: 'internal', detail: 'Something went wrong on our side.', requestId: 'request-of-a-test' };
+  await page.route('**/v1/products?*', (route) => route.fulfill({ status: 500, contentType: 'application/problem+json', json }));
   await page.goto('/');
-  await page.locator('.product:not(.waiting)').first().waitFor();
-  await page.waitForLoadState('load');
-  await page.evaluate(() => new Promise((resolve) => { requestIdleCallback(resolve); }));
-  assert.ok(bytes > 10_000 && bytes < MOST_BYTES, `${bytes} bytes`);
-  console.log(`first view: ${bytes} bytes over the wire`);
-  for (const address of ['/', '/#/c/Books', '/#/basket', '/desk', '/desk#/queues']) {
-    await page.goto('about:blank');
-    await page.goto(address);
-    await page.locator('main h1').waitFor();
-    await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 500); }));
-    const { sum, shifts } = await shifted(page);
-    assert.ok(sum < MOST_SHIFT, `${address} moves by ${sum}: ${JSON.stringify(shifts)}`);
-  }
+  const said = page.getByRole('alert').filter({ hasText: 'That did not work' });
+  await said.getByText('Something went wrong on our side.').waitFor();
+  await said.getByText('Request request-of-a-test').waitFor();
+  assert.equal(await page.locator('.product').count(), 0);
+  assert.deepEqual(await violations(page), []);
+  await said.getByRole('button', { name: 'Try again' }).click();
+  await said.getByText('Something went wrong on our side.').waitFor();
+  await page.unroute('**/v1/products?*');
+  // A click that comes at once in the same place is taken for the second of two.
+  await eventually(async () => {
+    await said.getByRole('button', { name: 'Try again' }).click({ timeout: 500 }).catch(() => {});
+    return await page.locator('.product:not(.waiting)').count() > 0;
+  }, 'the list');
+  const [first] = (await shop.api('GET', '/v1/products?limit=1')).items;
+  await page.getByRole('link', { name: first.name, exact: true }).waitFor();
+  assert.equal(await said.count(), 0);
   page.assertClean();
 });
 
-test('no view keeps anyone out: axe-core finds nothing serious, in light on a desktop or dark on a phone', async () => {
+test('the views of a purchase are light also for who has seen none, and nothing in them or at the desk moves by itself', async () => {
+  const some = await product(shop, 'Light lamp');
+  await shop.api('POST', '/v1/baskets/ann/items', { productId: some.id, quantity: 1 });
+  const { orderId } = await shop.api('POST', '/v1/baskets/ann/checkout', {});
+  await eventually(async () => (await shop.api('GET', `/v1/orders/${orderId}`)).status === 'CONFIRMED', 'the order');
+  await shop.api('POST', '/v1/baskets/ann/items', { productId: some.id, quantity: 1 });
+  for (const address of ['/', '/#/c/Books', `/#/p/${some.id}`, '/#/basket', '/#/checkout', `/#/o/${orderId}`, '/desk', '/desk#/queues']) {
+    const page = await visit(browser, shop, { user: 'ann' });
+    const session = await page.context().newCDPSession(page);
+    await session.send('Network.enable');
+    let bytes = 0;
+    session.on('Network.loadingFinished', ({ encodedDataLength }) => { bytes += encodedDataLength; });
+    await page.goto(address);
+    await page.locator('main h1').waitFor();
+    await page.locator('main[aria-busy], .product.waiting').first().waitFor({ state: 'detached' });
+    await page.waitForLoadState('load');
+    await page.evaluate(() => new Promise((resolve) => { requestIdleCallback(resolve); }));
+    console.log(`${address}: ${bytes} bytes over the wire`);
+    // The desk reads figures all the time, which come on top.
+    assert.ok(bytes > 10_000 && (bytes < MOST_BYTES || address.startsWith('/desk')), `${address}: ${bytes} bytes`);
+    await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 500); }));
+    const { sum, shifts } = await shifted(page);
+    assert.ok(sum < MOST_SHIFT, `${address} moves by ${sum}: ${JSON.stringify(shifts)}`);
+    page.assertClean();
+    await page.context().close();
+  }
+});
+
+test('no view keeps anyone out: axe-core finds nothing serious, in light and dark, on a desktop and on a phone', async () => {
   const some = await product(shop, 'Axe handle', { stock: 3 });
   await shop.api('POST', '/v1/baskets/axe/items', { productId: some.id, quantity: 1 });
   const { orderId } = await shop.api('POST', '/v1/baskets/axe/checkout', {});

@@ -19,7 +19,7 @@ export async function keys(_, signal) {
     ['User', ({ username }) => username ?? '–'],
     ['Made', ({ createdAt }) => since(createdAt)],
     ['Last used', ({ lastUsedAt }) => (lastUsedAt ? since(lastUsedAt) : 'never')],
-    ['Ends', ({ expiresAt }) => (expiresAt ? atMoment(expiresAt) : 'never')],
+    ['Ends', ({ expiresAt }) => (expiresAt ? atMoment(expiresAt) : 'never'), 'when'],
     ['', (key) => button('Revoke', { kind: 'small danger', name: `Revoke ${key.name}`, act: async () => {
       if (!await ask(`Revoke ${key.name}?`, h('p', null, 'Whoever uses it is shut out at once.'), { yes: 'Revoke', kind: 'danger' })) return;
       await send('DELETE', `${KEYS}/${key.id}`);
@@ -60,7 +60,7 @@ export async function audit(_, signal) {
   const change = ({ before, after }) => (before !== undefined || after !== undefined) && h('details', null, h('summary', null, 'Change'),
     h('pre', { tabindex: 0, 'aria-label': 'Change' }, [before !== undefined && `before ${JSON.stringify(before, null, 2)}`, after !== undefined && `after ${JSON.stringify(after, null, 2)}`].filter(Boolean).join('\n')));
   const rows = table('Audit', [
-    ['When', ({ at }) => atMoment(at)],
+    ['When', ({ at }) => atMoment(at), 'when'],
     ['Who', ({ actor, name, role }) => [h('span', { title: actor }, name || actor), ' ', chip(role)]],
     ['Did', ({ action }) => action],
     ['To', ({ target }) => h('span', { class: 'clip mono' }, target)],

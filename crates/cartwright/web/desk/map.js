@@ -51,17 +51,18 @@ export async function map(_, signal) {
   })));
   const takes = ordered.map((queue) => {
     const [box, service] = [boxes.get(queue.name), right.get(queue.consumer)];
-    const text = svg('text', { x: X.queueEnd + 12, y: box.y - 9, class: 'flow-count' }, '');
+    const text = svg('text', { x: X.queueEnd + 12, y: box.y + (service.y < box.y ? 17 : -9), class: 'flow-count' }, '');
     const path = svg('path', { d: curve(X.queueEnd, box.y, X.service, service.y), class: 'flow take', 'data-queue': queue.name });
     live.set(queue.name, { text, path });
     return [path, text];
   });
+  const flows = [...feeds, ...takes.map(([path]) => path)];
   const drawing = sized(X.width, height, { class: 'picture map', role: 'group', 'aria-label': 'Map of services, events and queues' },
     feeds, takes.flat(),
     left.map(({ service, y: top, rows }) => [svg('text', { x: X.event, y: top + 17, class: 'map-service' }, service),
       rows.map((row) => {
         const node = svg('g', { class: 'map-event', transform: `translate(${X.event} ${row.y})` }, svg('rect', { width: X.eventEnd - X.event, height: 23, rx: 6 }), svg('text', { x: 10, y: 16 }, row.event));
-        light(node, ({ dataset }) => dataset.event === row.event);
+        light(node, flows, ({ dataset }) => dataset.event === row.event);
         return node;
       })]).flat(2),
     ordered.map((queue) => {
@@ -71,7 +72,7 @@ export async function map(_, signal) {
       const node = svg('a', { href: to('queues', queue.name), class: 'map-queue', transform: `translate(${X.queue} ${box.y - 22})` },
         svg('rect', { width: X.queueEnd - X.queue, height: 44, rx: 9 }), svg('text', { x: 12, y: 17 }, queue.name), figures);
       live.get(queue.name).node = node;
-      light(node, ({ dataset }) => dataset.queue === queue.name);
+      light(node, flows, ({ dataset }) => dataset.queue === queue.name);
       return node;
     }),
     [...right.values()].map(({ consumer, y: middle }) => svg('g', { class: 'map-consumer', transform: `translate(${X.service} ${middle - 18})` },
@@ -109,9 +110,9 @@ export async function map(_, signal) {
   };
 }
 
-/** Brings out the arrows of `node` while the pointer or the focus is on it. */
-function light(node, isIts) {
-  const set = (on) => drawingOf().querySelectorAll('.flow').forEach((flow) => flow.classList.toggle('lit', on && isIts(flow)));
+/** Brings out those of `flows` that are `node`'s while the pointer or the focus is on it. */
+function light(node, flows, isIts) {
+  const set = (on) => flows.filter(isIts).forEach((flow) => flow.classList.toggle('lit', on));
   node.addEventListener('pointerenter', () => set(true));
   node.addEventListener('pointerleave', () => set(false));
   node.addEventListener('focus', () => set(true));

@@ -15,7 +15,7 @@ const FILTERS = ['status', 'customer', 'from', 'to'];
 export async function orders([text = ''], signal) {
   const filter = new URLSearchParams(text);
   const rows = table('Orders', [
-    ['Placed', ({ id, createdAt }) => h('a', { href: to('o', id) }, atMoment(createdAt))],
+    ['Placed', ({ id, createdAt }) => h('a', { href: to('o', id) }, atMoment(createdAt)), 'when'],
     ['Customer', ({ customer }) => h('a', { href: to('orders', `customer=${encodeURIComponent(customer)}`) }, customer)],
     ['What', ({ lines, itemCount }) => h('span', { class: 'clip' }, lines.map(({ name }) => name).join(', ') || counted(itemCount, 'piece'))],
     ['Total', ({ total }) => price(total), 'right'],

@@ -91,7 +91,7 @@ async function one(id, signal) {
   const ledger = h('section', { class: 'stack tight' });
   const tell = async () => {
     const rows = table('Stock ledger', [
-      ['When', ({ at }) => atMoment(at)],
+      ['When', ({ at }) => atMoment(at), 'when'],
       ['What', ({ kind }) => KINDS[kind] ?? kind],
       ['On hand', ({ onHand }) => signed(onHand), 'right'],
       ['Available', ({ available }) => signed(available), 'right'],

@@ -19,7 +19,7 @@ export async function webhooks([id], signal) {
   const rows = table('Webhooks', [
     ['URL', (hook) => h('a', { href: to('webhooks', hook.id), class: 'clip' }, hook.url)],
     ['Events', ({ events }) => (events.length > 0 ? events.join(', ') : 'all')],
-    ['Since', ({ createdAt }) => atMoment(createdAt)],
+    ['Since', ({ createdAt }) => atMoment(createdAt), 'when'],
     ['Status', statusOf],
   ]);
   const list = await pages(PATH, rows, ['No webhooks', 'A webhook is told by HTTP what happens in the shop, signed so that it can be checked.'], signal);
