@@ -103,7 +103,7 @@ async fn what_breaks_a_listener_is_found() {
         messages.as_object_mut().unwrap().remove("pong");
         let channels = document["channels"].as_object_mut().unwrap();
         channels.remove("OrderQueue");
-        channels["bus"]["messages"].as_object_mut().unwrap().remove("ProductCreated");
+        channels["bus"]["messages"].as_object_mut().unwrap().remove("ProductRemoved");
         channels["feed"]["address"] = json!("/socket");
         document["operations"].as_object_mut().unwrap().remove("consumeOrderQueue");
     })
@@ -111,7 +111,7 @@ async fn what_breaks_a_listener_is_found() {
     let found = breaks(&before, &after);
     for expected in [
         "the channel OrderQueue is gone",
-        "the channel bus does not have ProductCreated any more",
+        "the channel bus does not have ProductRemoved any more",
         "the channel feed has another address",
         "the operation consumeOrderQueue is gone",
         "the message OrderPlaced: /detail/orderId is gone",
