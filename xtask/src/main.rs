@@ -39,8 +39,10 @@ Tasks:
                 against a new one, twice, and against one with access control; their log is then searched for what was sent of people
   simulate      Random customers, staff and faults over the simulation (simulate --help tells more)
   crashes       Kills the real binary under load, again and again (crashes --cycles 200)
+  fuzz          Sends, delivers, reads and stores what no one should, in very many forms (fuzz --cases 20000)
   schemathesis  Asks a new server what its description allows, and what it does not (installs Schemathesis into target/tools once)
-  mutants       Changes the rules in one place at a time, and looks whether a test notices (installs cargo-mutants once)
+  mutants       Changes the rules, and the operations by them, in one place at a time, and looks whether a test notices (installs
+                cargo-mutants once)
   channels      Webhooks and e-mail of a server of this build arrive at receivers that others have written (installs those into
                 target/tools once)
   pages         The storefront and the desk in a browser (installs one as root where there is apt; Node and what drives the
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         "bench-lambda" => bench_lambda(),
         "simulate" => proof::simulate(&rest),
         "crashes" => proof::crashes(&rest),
+        "fuzz" => proof::fuzz(&rest),
         "mutants" => proof::mutants(&rest),
         "schemathesis" => proof::schemathesis(&rest),
         "aws-test" => aws_test::aws_test(&rest),

@@ -1,6 +1,8 @@
-//! Tasks that prove what the tests of the gate only sample: many seeds, many crashes, many requests, many mutants.
+//! Tasks that prove what the tests of the gate only sample: many seeds, many crashes, many inputs, many requests, many
+//! mutants.
 
 use std::process::Command;
+use std::time::Instant;
 
 use crate::{Outcome, cargo, new_folder, root, run, tools, with_server};
 
@@ -67,14 +69,34 @@ pub(crate) fn crashes(arguments: &[String]) -> Outcome {
     run(test("process::torture::the_cycles_that_were_asked_for").env("CARTWRIGHT_CRASH_CYCLES", cycles))
 }
 
+const FUZZ: &str = "\
+Usage: cargo xtask fuzz [--cases N]
+
+Tries every property of tests/it/fuzz.rs with the inputs that are kept in tests/fuzz-corpus, and with so many others (20000): requests,
+events, exports, files of purchases; an eighth as many damaged shops. What fails is made as small as it can be, told, and written to
+tests/it/fuzz-regressions.txt. Tells how long it took.";
+
+/// The properties of the fuzz tests, over many cases.
+pub(crate) fn fuzz(arguments: &[String]) -> Outcome {
+    let options = Options(arguments);
+    options.check(&["cases"], FUZZ)?;
+    let cases: u32 = options.value("cases").unwrap_or("20000").parse().map_err(|_| FUZZ.to_owned())?;
+    let test = ["test", "--quiet", "--locked", "--package", "cartwright", "--test", "it"];
+    run(cargo().args(test).arg("--no-run"))?;
+    let started = Instant::now();
+    run(cargo().args(test).args(["--", "fuzz::"]).env("CARTWRIGHT_FUZZ_CASES", cases.to_string()))?;
+    println!("fuzz: {cases} cases of each property in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
 const MUTANTS: &str = "\
 Usage: cargo xtask mutants [--file GLOB] [--minutes N]
 
-Changes the models (mod.rs of the services, and values.rs) in one place at a time, and looks whether a test notices. Installs cargo-mutants
-into target/tools once. Stops after so many minutes (60).";
+Changes the rules in one place at a time, and looks whether a test notices: the models (mod.rs of the services, and values.rs), and the
+operations on them (every ops.rs of a service). Installs cargo-mutants into target/tools once. Stops after so many minutes (60).";
 
-/// The files in which mutants are made: the rules, which are pure.
-const MODELS: [&str; 11] = [
+/// The files in which mutants are made: the rules, which are pure, and what is done by them.
+const RULES: [&str; 13] = [
     "crates/cartwright/src/catalog/mod.rs",
     "crates/cartwright/src/basket/mod.rs",
     "crates/cartwright/src/ordering/mod.rs",
@@ -86,9 +108,11 @@ const MODELS: [&str; 11] = [
     "crates/cartwright/src/feed/mod.rs",
     "crates/cartwright/src/queues/mod.rs",
     "crates/cartwright/src/values.rs",
+    "crates/cartwright/src/*/ops.rs",
+    "crates/cartwright/src/*/*/ops.rs",
 ];
 
-/// Mutation of the models.
+/// Mutation of the rules.
 pub(crate) fn mutants(arguments: &[String]) -> Outcome {
     let options = Options(arguments);
     options.check(&["file", "minutes"], MUTANTS)?;
@@ -109,7 +133,7 @@ pub(crate) fn mutants(arguments: &[String]) -> Outcome {
         "never",
     ]);
     let one = options.value("file");
-    for file in one.as_ref().map_or(&MODELS[..], std::slice::from_ref) {
+    for file in one.as_ref().map_or(&RULES[..], std::slice::from_ref) {
         command.args(["--file", *file]);
     }
     // Without the tests of the process: they are slow, and the rules have nearer ones.

@@ -1,7 +1,12 @@
 //! Anything may come: requests of every route with what no one should send, events that are none, files that were never
-//! exports. Nothing of it is answered with a 5xx, and nothing panics.
+//! exports or lists of purchases, rows that someone wrote into the file. Nothing that is sent is answered with a 5xx, nothing
+//! that is damaged is read as something else, and nothing panics.
 //!
-//! What fails is written to `fuzz-regressions.txt`, and tried first from then on.
+//! What is in `tests/fuzz-corpus` is tried first. What fails is written to `fuzz-regressions.txt`, and tried first from then on.
+//! `cargo xtask fuzz` tries many more cases than the gate.
+
+mod import;
+mod rows;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +31,7 @@ use crate::notifier::TestNotifier;
 use crate::shop::{TestClock, TestIds};
 use crate::simulation::model::Model;
 
-/// Cases of each property. A few seconds.
+/// Cases of each property in the gate. A few seconds.
 const CASES: u32 = 192;
 /// Ids that are in every URL now and then, so that some requests find something.
 const KNOWN: [&str; 6] =
@@ -259,6 +264,33 @@ fn any_request() -> impl Strategy<Value = Asked> {
     )
 }
 
+/// Cases of each property: as many as the environment says.
+#[expect(clippy::disallowed_methods, reason = "the task that tries many says so in the environment")]
+fn cases() -> u32 {
+    std::env::var("CARTWRIGHT_FUZZ_CASES").map_or(CASES, |cases| cases.parse().unwrap())
+}
+
+/// Inputs that are kept because they are nasty, with their names.
+fn corpus() -> Vec<(String, Vec<u8>)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz-corpus");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let texts = files.filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    let mut inputs: Vec<_> = texts.map(|path| (path.display().to_string(), std::fs::read(&path).unwrap())).collect();
+    assert!(inputs.len() > 20, "the corpus is there");
+    inputs.sort();
+    inputs
+}
+
+/// A request to every route, with this body.
+fn to_every_route(body: &[u8]) -> impl Iterator<Item = Asked> {
+    let json = ("content-type", HeaderValue::from_static("application/json"));
+    api::table().into_iter().map(move |(method, path)| {
+        let part = |part: &str| if part.starts_with('{') { "ann" } else { part }.to_owned();
+        let target = path.split('/').map(part).collect::<Vec<_>>().join("/");
+        Asked { method, target, headers: vec![json.clone()], body: body.to_vec() }
+    })
+}
+
 /// Checks a property over many cases, those first that once failed.
 fn check<S: Strategy>(cases: u32, strategy: &S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fuzz-regressions.txt");
@@ -273,7 +305,17 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn no_request_is_beyond_the_shop() {
-    check(CASES, &vec(any_request(), 1..12), |requests| {
+    for (name, body) in corpus() {
+        let tried = block_on(async {
+            let shop = FuzzShop::new();
+            for request in to_every_route(&body) {
+                shop.send(&request).await?;
+            }
+            shop.deliver().await
+        });
+        tried.unwrap_or_else(|why| panic!("{name}: {why}"));
+    }
+    check(cases(), &vec(any_request(), 1..12), |requests| {
         block_on(async {
             let shop = FuzzShop::new();
             for request in &requests {
@@ -286,10 +328,17 @@ fn no_request_is_beyond_the_shop() {
 
 #[test]
 fn no_event_is_beyond_its_consumer() {
+    for (name, text) in corpus() {
+        let text = String::from_utf8_lossy(&text);
+        for queue in Queue::ALL {
+            let tried = block_on(async { FuzzShop::new().attempt(queue, &text).await });
+            tried.unwrap_or_else(|why| panic!("{name} in {}: {why}", queue.name()));
+        }
+    }
     let rules: Vec<_> = RULES.iter().filter(|rule| !rule.queues.is_empty()).collect();
     let details = prop_oneof![nearly_right(), any_json()];
     check(
-        CASES,
+        cases(),
         &(any::<Index>(), any::<Index>(), details, any_json(), any::<Index>(), 0..5_u8),
         |(rule, queue, detail, other, at, how)| {
             let rule = rules[rule.index(rules.len())];
@@ -311,8 +360,18 @@ fn no_event_is_beyond_its_consumer() {
 #[test]
 fn no_file_is_beyond_the_import() {
     let golden = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/shop.1.ndjson")).unwrap();
+    // What is left whole of a file may be an export; reading it must only come to an end, without a panic.
+    let read = |bytes: &[u8]| -> Result<(), cartwright::transfer::TransferError> {
+        let mut reader = Reader::new(bytes)?;
+        while reader.next_chunk()?.is_some() {}
+        Ok(())
+    };
+    for (name, bytes) in corpus() {
+        assert!(read(&bytes).is_err(), "{name} is no export");
+        assert!(read(&[&golden[..], &bytes].concat()).is_err() || bytes.is_empty(), "{name} follows the end");
+    }
     let cut = (any::<Index>(), any::<Index>(), vec(any::<u8>(), 0..8), any::<bool>());
-    check(CASES, &vec(cut, 1..4), |cuts| {
+    check(cases(), &vec(cut, 1..4), |cuts| {
         let mut bytes = golden.clone();
         for (from, length, instead, is_short) in cuts {
             let from = from.index(bytes.len());
@@ -323,13 +382,7 @@ fn no_file_is_beyond_the_import() {
                 break;
             }
         }
-        let read = || -> Result<(), cartwright::transfer::TransferError> {
-            let mut reader = Reader::new(&bytes[..])?;
-            while reader.next_chunk()?.is_some() {}
-            Ok(())
-        };
-        // What is left whole of it may be an export; it must only come to an end, without a panic.
-        let _ = read();
+        let _ = read(&bytes);
         Ok(())
     });
 }

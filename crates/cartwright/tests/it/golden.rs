@@ -1,10 +1,13 @@
-//! What was written once is read for ever: shops and events of all releases so far, and the API that callers rely on.
+//! What was written once is read for ever: shops and events of all releases so far, and the API and the events that others
+//! rely on.
 //!
 //! `tests/golden` has the export of a shop, and the events it emitted, in every form that any release has written. A release
 //! that writes a new form adds files; none is ever changed. `UPDATE_GOLDEN=1 cargo test -p cartwright --test it golden` adds
-//! what is new, and takes over the description of the API when nothing in it breaks a caller.
+//! what is new, and takes over the descriptions of the API and of the events when nothing in them breaks anybody.
 
+mod asyncapi;
 mod openapi;
+mod schemas;
 mod story;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +31,26 @@ fn may_update() -> bool {
 }
 
 const HOW: &str = "if that is meant, record it: UPDATE_GOLDEN=1 cargo test -p cartwright --test it golden";
+
+/// Looks whether the description `today` breaks nobody who goes by the golden `file`, but for what is declared; takes it over
+/// when that is asked for.
+fn keep_description(file: &str, today: &Value, breaks: fn(&Value, &Value) -> BTreeSet<String>) {
+    let (golden, declared) = (folder().join(file), folder().join("declared-breaks.txt"));
+    if golden.exists() {
+        let known: Value = serde_json::from_slice(&fs::read(&golden).unwrap()).unwrap();
+        let lines = fs::read_to_string(&declared).unwrap_or_default();
+        let mut undeclared = breaks(&known, today);
+        undeclared.retain(|what| !lines.lines().any(|line| line == what));
+        assert!(
+            undeclared.is_empty(),
+            "those who rely on it would break: {undeclared:#?}\nif that is meant, add these lines to {declared:?}"
+        );
+    }
+    if may_update() {
+        fs::write(&golden, serde_json::to_string_pretty(today).unwrap() + "\n").unwrap();
+    }
+    assert!(golden.exists(), "there is a golden description");
+}
 
 /// The golden files called so, from the oldest to the newest.
 fn files(stem: &str) -> Vec<PathBuf> {

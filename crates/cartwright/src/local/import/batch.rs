@@ -64,7 +64,7 @@ impl<R: BufRead> Batches<R> {
     pub fn next(&mut self) -> Result<Option<Batch>, ReadError> {
         let (mut entries, mut body): (Vec<Entry>, String) = (Vec::with_capacity(MAX_LINES), BEFORE.to_owned());
         while entries.len() < MAX_LINES {
-            let next = self.pending.take().map_or_else(|| self.reader.next(), |entry| Ok(Some(entry)))?;
+            let next = self.pending.take().map_or_else(|| self.reader.next_entry(), |entry| Ok(Some(entry)))?;
             let Some(entry) = next else { break };
             if let Ok(purchase) = &entry.purchase {
                 if body.len() + 1 + purchase.len() + AFTER.len() > MAX_BODY_BYTES {

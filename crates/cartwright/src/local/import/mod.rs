@@ -6,7 +6,7 @@
 
 mod batch;
 mod journal;
-mod reader;
+pub mod reader;
 mod source;
 
 use std::fmt::Write as _;

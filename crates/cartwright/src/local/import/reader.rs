@@ -412,7 +412,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn next(&mut self) -> Result<Option<Entry>, ReadError> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, ReadError> {
         loop {
             let line = self.at.lines + 1;
             let how = self.next_raw()?;
@@ -522,7 +522,7 @@ mod tests {
         let format = format(text).unwrap();
         let begun = usize::try_from(at.bytes).unwrap();
         let mut reader = Reader::new(io::BufReader::with_capacity(3, &text[begun..]), &format, at);
-        std::iter::from_fn(|| reader.next().transpose()).collect()
+        std::iter::from_fn(|| reader.next_entry().transpose()).collect()
     }
 
     fn entries(text: &[u8]) -> Vec<Entry> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::harness::{Client, Server, connect};
+use super::harness::{Client, Server, connect, many_files};
 
 /// How long the load lasts. `cargo xtask bench overload` goes on for a minute.
 const LASTS: Duration = Duration::from_secs(3);
@@ -100,6 +100,7 @@ fn shop(mut client: Client, at: usize, product: &str, over: &AtomicBool) -> Note
 fn thousands_of_connections_that_ask_nothing_leave_room_for_those_that_do() {
     /// As many as the server takes, less a few for those that ask; fewer where files are scarce.
     const MOST: usize = 9_900;
+    let _files = many_files();
     let may_open = cartwright::local::server::raise_open_file_limit();
     let count = MOST.min(may_open / 2);
     let folder = TempDir::new().unwrap();
