@@ -223,3 +223,22 @@ async fn a_dead_checkout_of_an_erased_customer_becomes_its_one_order_under_the_a
     assert_eq!(shop.stock(&phone).await, (50, 2, 48));
     assert_eq!(places(&shop, &SECRETS), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_checkout_announced_again_after_its_customer_was_erased_is_the_order_that_is_there() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 50).await;
+    shop.post("/v1/customers", new_customer()).await.expect(201);
+    let id = "37gS6Q8WYuCsvGnB62MpFhYePLE";
+    shop.emit(taken(&shop, "ann", &phone, id)).await;
+    shop.deliver().await;
+    shop.delete("/v1/customers/ann").await.expect(204);
+    shop.deliver_with_retries().await;
+    // The sender did not hear that it had arrived, and puts it again, as an event of its own.
+    shop.emit(taken(&shop, "Ann", &phone, id)).await;
+    shop.deliver_with_retries().await;
+    assert_eq!(shop.dead_letters(Queue::OrderQueue).await.len(), 0);
+    let order = shop.get(&format!("/v1/orders/{id}")).await.expect(200);
+    assert!(order["customer"].as_str().unwrap().starts_with("erased-"), "{order}");
+    assert_eq!(places(&shop, &SECRETS[..2]), Vec::<String>::new(), "it brings no data back");
+}
