@@ -404,7 +404,9 @@ fn refusals(requires: Requires) -> Vec<(u16, &'static str)> {
         Requires::Customer => {
             vec![nobody, (403, "It belongs to somebody else."), (404, "Nothing is there, or nothing of yours.")]
         }
-        Requires::Staff | Requires::Admin => vec![nobody, (403, "The role does not allow it.")],
+        Requires::Staff | Requires::Admin => {
+            vec![nobody, (403, "The role does not allow it."), (404, "What the request names is not there.")]
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Erasing a customer reaches everything that is kept of them, wherever it is on its way.
 
+use std::time::Duration;
+
 use cartwright::events::{Envelope, Queue};
 use cartwright::local::delivery::Settings;
 use cartwright::local::sqlite::FILE_NAME;
@@ -241,4 +243,24 @@ async fn a_checkout_announced_again_after_its_customer_was_erased_is_the_order_t
     let order = shop.get(&format!("/v1/orders/{id}")).await.expect(200);
     assert!(order["customer"].as_str().unwrap().starts_with("erased-"), "{order}");
     assert_eq!(places(&shop, &SECRETS[..2]), Vec::<String>::new(), "it brings no data back");
+}
+
+#[tokio::test]
+async fn an_erasure_by_a_clock_that_was_put_back_brings_nobody_back_who_was_erased_before() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 50).await;
+    shop.post("/v1/customers", new_customer()).await.expect(201);
+    let id = "37gS6Q8WYuCsvGnB62MpFhYePLE";
+    let late = taken(&shop, "ann", &phone, id);
+    shop.delete("/v1/customers/ann").await.expect(204);
+    shop.deliver_with_retries().await;
+    shop.clock.put_back(Duration::from_mins(10));
+    shop.post("/v1/customers", json!({"username": "ann", "email": "other@example.org", "name": "Another"})).await.expect(201);
+    shop.delete("/v1/customers/ann").await.expect(204);
+    shop.deliver_with_retries().await;
+    shop.emit(late).await;
+    shop.deliver_with_retries().await;
+    let order = shop.get(&format!("/v1/orders/{id}")).await.expect(200);
+    assert!(order["customer"].as_str().unwrap().starts_with("erased-"), "{order}");
+    assert_eq!(places(&shop, &SECRETS[..2]), Vec::<String>::new());
 }

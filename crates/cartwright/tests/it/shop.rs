@@ -72,6 +72,10 @@ impl TestClock {
     pub fn advance(&self, by: Duration) {
         *self.0.lock().unwrap() += SignedDuration::try_from(by).unwrap();
     }
+
+    pub fn put_back(&self, by: Duration) {
+        *self.0.lock().unwrap() -= SignedDuration::try_from(by).unwrap();
+    }
 }
 
 /// Randomness that is the same every time.
