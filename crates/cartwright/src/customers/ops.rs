@@ -193,8 +193,8 @@ pub async fn erase_customer(app: &App, username: &Username, if_match: &IfMatch) 
         let before = get_customer(app, username).await?;
         if_match.check(&before.etag())?;
         // By a clock that was put back, one of this name may be erased before the one before them, whose data must not come back.
-        let last = find_tombstone(app, username).await?.map(|(last, _)| last.at);
-        let at = last.map_or(app.clock.now(), |last| last.max(app.clock.now()));
+        let last = find_tombstone(app, username).await?;
+        let at = last.as_ref().map_or(app.clock.now(), |(last, _)| last.at.max(app.clock.now()));
         let alias = format!("erased-{:016x}", app.ids.random());
         let alias = Username::try_from(alias).map_err(Error::internal)?;
         let mut batch = Batch::new(Table::Ordering);
@@ -202,7 +202,9 @@ pub async fn erase_customer(app: &App, username: &Username, if_match: &IfMatch) 
         batch.delete(store::email_guard_key(&before.customer.email), Expect::Exists);
         batch.delete(store::index_key(username), Expect::Anything);
         let tombstone = Tombstone { alias: alias.clone(), at };
-        batch.put_until(store::tombstone_key(username), Expect::Anything, &tombstone, at + TOMBSTONE_KEPT)?;
+        // Whoever places an order meanwhile goes by the version they have read: it must not be the same again.
+        let expect = Expect::as_read(last.map_or(0, |(_, version)| version));
+        batch.put_until(store::tombstone_key(username), expect, &tombstone, at + TOMBSTONE_KEPT)?;
         let erased = CustomerErased { username: before.customer.username.clone(), alias, at };
         batch.emit(app.envelope(&Event::CustomerErased(erased)));
         Ok(Change { batch, result: () })

@@ -255,7 +255,9 @@ async fn an_erasure_by_a_clock_that_was_put_back_brings_nobody_back_who_was_eras
     shop.delete("/v1/customers/ann").await.expect(204);
     shop.deliver_with_retries().await;
     shop.clock.put_back(Duration::from_mins(10));
-    shop.post("/v1/customers", json!({"username": "ann", "email": "other@example.org", "name": "Another"})).await.expect(201);
+    shop.post("/v1/customers", json!({"username": "ann", "email": "other@example.org", "name": "Another"}))
+        .await
+        .expect(201);
     shop.delete("/v1/customers/ann").await.expect(204);
     shop.deliver_with_retries().await;
     shop.emit(late).await;
