@@ -15,7 +15,7 @@ use crate::storage::scatter;
 /// Products of a shop in the rows that do not ask what their number costs; buyers go through them in turn.
 pub(crate) const PRODUCTS: usize = 100;
 /// Pieces of each: more than anyone can buy in a run.
-const STOCK: i64 = 1_000_000_000;
+const STOCK: i64 = 500_000_000;
 /// Pause between two looks at an order.
 const POLL_PAUSE: Duration = Duration::from_millis(1);
 /// Longest time until an order is confirmed.
