@@ -31,11 +31,13 @@ impl Options<'_> {
     }
 }
 
+/// The integration tests; what comes after `--` says which.
+const TESTS: [&str; 7] = ["test", "--quiet", "--locked", "--package", "cartwright", "--test", "it"];
+
 /// One test that is a command, with its options in the environment.
 fn test(name: &str) -> Command {
     let mut command = cargo();
-    command.args(["test", "--quiet", "--locked", "--package", "cartwright", "--test", "it", "--"]);
-    command.args([name, "--ignored", "--exact", "--nocapture"]);
+    command.args(TESTS).args(["--", name, "--ignored", "--exact", "--nocapture"]);
     command
 }
 
@@ -81,10 +83,9 @@ pub(crate) fn fuzz(arguments: &[String]) -> Outcome {
     let options = Options(arguments);
     options.check(&["cases"], FUZZ)?;
     let cases: u32 = options.value("cases").unwrap_or("20000").parse().map_err(|_| FUZZ.to_owned())?;
-    let test = ["test", "--quiet", "--locked", "--package", "cartwright", "--test", "it"];
-    run(cargo().args(test).arg("--no-run"))?;
+    run(cargo().args(TESTS).arg("--no-run"))?;
     let started = Instant::now();
-    run(cargo().args(test).args(["--", "fuzz::"]).env("CARTWRIGHT_FUZZ_CASES", cases.to_string()))?;
+    run(cargo().args(TESTS).args(["--", "fuzz::"]).env("CARTWRIGHT_FUZZ_CASES", cases.to_string()))?;
     println!("fuzz: {cases} cases of each property in {} s", started.elapsed().as_secs());
     Ok(())
 }

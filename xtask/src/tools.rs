@@ -38,6 +38,9 @@ const OLDEST_NODE: u32 = 20;
 /// What drives the browser, and what looks for barriers in a page.
 const BROWSER_MODULES: [&str; 2] = ["playwright-core@1.65.1", "axe-core@4.14.1"];
 
+/// How npm installs: it says what goes wrong, and nothing else.
+const NPM_INSTALL: [&str; 4] = ["install", "--silent", "--no-fund", "--no-audit"];
+
 /// They run for seconds: it takes far longer to build them as well as can be than is won by it.
 const QUICKLY_BUILT: [(&str, &str); 3] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
@@ -137,8 +140,7 @@ pub(crate) fn node_sdk() -> Outcome<PathBuf> {
     let folder = folder().join("node");
     let modules = folder.join("node_modules");
     if !modules.join("@aws-sdk/client-dynamodb").is_dir() {
-        let install = ["install", "--silent", "--no-fund", "--no-audit", NODE_SDK, "--prefix"];
-        run(Command::new("npm").args(install).arg(&folder))
+        run(Command::new("npm").args(NPM_INSTALL).args([NODE_SDK, "--prefix"]).arg(&folder))
             .map_err(|why| format!("install Node.js with npm: {why}"))?;
     }
     Ok(modules)
@@ -198,7 +200,7 @@ pub(crate) fn browser_modules() -> Outcome<PathBuf> {
             npm
         }
     };
-    npm.args(["install", "--silent", "--no-fund", "--no-audit", "--ignore-scripts", "--prefix"]).arg(&folder);
+    npm.args(NPM_INSTALL).args(["--ignore-scripts", "--prefix"]).arg(&folder);
     run(npm.args(BROWSER_MODULES))?;
     fs::write(&done, list).map_err(|error| format!("cannot write {}: {error}", done.display()))?;
     Ok(folder)
@@ -240,7 +242,7 @@ fn npm_install(folder: &Path) -> Outcome {
     let node = node.map_err(|why| format!("install Node.js with npm: {why}"))?;
     let prefix = PathBuf::from(String::from_utf8_lossy(&node.stdout).trim());
     let mut install = Command::new("npm");
-    install.args(["install", "--silent", "--no-fund", "--no-audit"]).current_dir(folder);
+    install.args(NPM_INSTALL).current_dir(folder);
     if let Some(prefix) = prefix.ancestors().nth(2).filter(|prefix| prefix.join("include/node/node.h").is_file()) {
         install.env("npm_config_nodedir", prefix);
     }

@@ -25,11 +25,12 @@ const PRODUCTS_AT_ONCE: usize = 50;
 /// Those of reading.
 pub(super) async fn enter(app: &App, batch: &mut Batch, before: Option<&Product>, after: &Product) -> Result<()> {
     let words = indexed_words(after.name.as_str());
+    let known = before.map(|before| indexed_words(before.name.as_str())).unwrap_or_default();
     if let Some(before) = before {
         if before.category != after.category {
             leave_category(batch, before);
         }
-        for word in indexed_words(before.name.as_str()).difference(&words) {
+        for word in known.difference(&words) {
             batch.delete(store::word_key(word, after.id), Expect::Anything);
         }
     } else {
@@ -38,7 +39,6 @@ pub(super) async fn enter(app: &App, batch: &mut Batch, before: Option<&Product>
     if before.is_none_or(|before| before.category != after.category) {
         enter_category(app, batch, after).await?;
     }
-    let known = before.map(|before| indexed_words(before.name.as_str())).unwrap_or_default();
     for word in words.difference(&known) {
         batch.put(store::word_key(word, after.id), Expect::Anything, &IndexEntry {})?;
     }

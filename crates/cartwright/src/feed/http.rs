@@ -52,7 +52,6 @@ fn not_an_id() -> Error {
 impl Describe for Listener {
     fn describe(operation: &mut Operation) {
         operation.header("Last-Event-ID", "The id of the last event you have seen; goes before `after`.");
-        operation.problem(404, "There is no such order or queue.");
     }
 }
 

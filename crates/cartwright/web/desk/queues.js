@@ -4,7 +4,7 @@ import { get, once } from '../lib/api.js';
 import { h, put } from '../lib/dom.js';
 import { atMoment, count, counted, duration, since } from '../lib/format.js';
 import { heading, to } from '../lib/router.js';
-import { ask, button, chip, empty, field, toast } from '../lib/ui.js';
+import { ask, button, chip, empty, field, pager, toast } from '../lib/ui.js';
 import { table } from './table.js';
 import { repeat } from './today.js';
 
@@ -42,7 +42,6 @@ async function one(name, signal) {
   const figures = h('div', { class: 'row', 'aria-live': 'off' });
   const letters = h('div', { class: 'stack' });
   const chosen = new Set();
-  let cursor = '';
   let dead = -1;
 
   const look = async () => {
@@ -56,16 +55,9 @@ async function one(name, signal) {
   };
   const read = async () => {
     chosen.clear();
-    cursor = '';
     const list = h('ul', { class: 'stack tight' });
-    const more = h('div', { class: 'more' });
-    const page = async () => {
-      const { data } = await get(`${path}/dead-letters?limit=20${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, { signal });
-      list.append(...data.items.map(letter));
-      cursor = data.nextCursor ?? '';
-      put(more, cursor && button('Show more', { act: page }));
-    };
-    await page();
+    const { element: more, next } = pager(`${path}/dead-letters`, (items) => list.append(...items.map(letter)), { limit: 20, signal });
+    await next();
     if (list.children.length === 0) {
       put(letters, empty('check', 'No dead letters', 'Every message of this queue was processed or is on its way.'));
       return;

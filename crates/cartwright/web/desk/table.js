@@ -1,8 +1,7 @@
 // Lists with columns, page by page.
 
-import { get } from '../lib/api.js';
 import { h, put } from '../lib/dom.js';
-import { button, empty } from '../lib/ui.js';
+import { empty, pager } from '../lib/ui.js';
 
 /** A table: `columns` are `[name, cell]` or `[name, cell, class]`, `cell` makes of a thing what is shown. */
 export function table(caption, columns, things = []) {
@@ -17,17 +16,8 @@ export function table(caption, columns, things = []) {
 
 /** A list of `path`, with a button for what comes after. `none` is shown when there is nothing. */
 export async function pages(path, rows, none, signal) {
-  const more = h('div', { class: 'more' });
-  let cursor = '';
-  const joint = path.includes('?') ? '&' : '?';
-  const page = async () => {
-    const { data } = await get(`${path}${joint}limit=50${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, { signal });
-    rows.add(data.items);
-    cursor = data.nextCursor ?? '';
-    put(more, cursor && button('Show more', { act: page }));
-    return data.items;
-  };
-  await page();
-  const holder = h('div', null, rows.body.children.length > 0 || cursor ? rows.element : empty('list', ...none), more);
-  return holder;
+  const { element, next } = pager(path, rows.add, { limit: 50, signal });
+  await next();
+  const isEmpty = rows.body.children.length + element.children.length === 0;
+  return h('div', null, isEmpty ? empty('list', ...none) : rows.element, element);
 }

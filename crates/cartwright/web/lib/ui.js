@@ -1,6 +1,6 @@
 // What both pages use to talk to people: messages, waiting, trouble, questions, and buttons that do a thing once.
 
-import { Problem, Unreachable, connection } from './api.js';
+import { Problem, Unreachable, connection, get } from './api.js';
 import { h, icon, put } from './dom.js';
 
 /** How long after an action further clicks are taken for the same one. */
@@ -91,6 +91,24 @@ async function run(element, event, act, { failed, done, text, label }) {
     element.removeAttribute('aria-busy');
     last.until = performance.now() + SETTLE_MS;
   }
+}
+
+/**
+ * A list of `path` that is read page by page, so many things at once. `add` shows those of a page; `next` reads one, and tells what
+ * was in it; `element` has the button for what comes after.
+ */
+export function pager(path, add, { limit, label = 'Show more', signal }) {
+  const element = h('div', { class: 'more' });
+  const joint = path.includes('?') ? '&' : '?';
+  let cursor = '';
+  const next = async () => {
+    const { data } = await get(`${path}${joint}limit=${limit}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, { signal });
+    add(data.items);
+    cursor = data.nextCursor ?? '';
+    put(element, cursor && button(label, { act: next }));
+    return data.items;
+  };
+  return { element, next };
 }
 
 /** Asks, in a dialog over the page. `body` may hold fields. Returns whether the answer was yes. */

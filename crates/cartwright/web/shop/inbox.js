@@ -2,12 +2,12 @@
 
 import { get, send } from '../lib/api.js';
 import { watch } from '../lib/feed.js';
-import { h, put } from '../lib/dom.js';
+import { h } from '../lib/dom.js';
 import { since } from '../lib/format.js';
-import { go, heading, to } from '../lib/router.js';
+import { heading, to } from '../lib/router.js';
 import { session } from '../lib/session.js';
-import { button, empty, toast } from '../lib/ui.js';
-import { knowWho } from './who.js';
+import { empty, pager, toast } from '../lib/ui.js';
+import { askWhose } from './who.js';
 
 /** Tells of `change`, and of `entry` with the entry as its detail. */
 export const inboxChanges = new EventTarget();
@@ -53,29 +53,23 @@ export function placeOf({ facts }) {
 export async function inboxPage(_, signal, identified) {
   await identified;
   const title = 'Inbox';
-  if (!session.user) {
-    const act = async () => await knowWho(identified) && go('inbox');
-    return { title, view: h('div', null, heading(title), empty('inbox', 'Whose inbox?', 'Say who you are to see it.', button('Say who', { kind: 'primary', act }))) };
-  }
+  if (!session.user) return askWhose('inbox', title, 'Whose inbox?', 'Say who you are to see it.', identified);
   const list = h('ul', { class: 'rows card' });
-  const more = h('div', { class: 'more' });
   const none = empty('inbox', 'Nothing yet', 'We tell you here how your orders go.');
-  let cursor = '';
-  const page = async () => {
-    const { data } = await get(`${path(session.user)}?limit=20${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, { signal });
-    list.append(...data.items.map(row));
-    const isFirst = !cursor;
-    cursor = data.nextCursor ?? '';
-    put(more, cursor && button('Show older ones', { act: page }));
-    if (isFirst && data.items.some(({ read }) => !read)) await markRead(data.items[0].sequence);
+  const tellWhetherEmpty = () => {
     none.hidden = list.children.length > 0;
     list.hidden = list.children.length === 0;
   };
-  await page();
+  const add = (items) => {
+    list.append(...items.map(row));
+    tellWhetherEmpty();
+  };
+  const { element: more, next } = pager(path(session.user), add, { limit: 20, label: 'Show older ones', signal });
+  const newest = await next();
+  if (newest.some(({ read }) => !read)) await markRead(newest[0].sequence);
   const onEntry = ({ detail }) => {
     list.prepend(row(detail));
-    none.hidden = true;
-    list.hidden = false;
+    tellWhetherEmpty();
     markRead(detail.sequence).catch(() => {});
   };
   inboxChanges.addEventListener('entry', onEntry, { signal });

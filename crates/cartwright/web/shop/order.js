@@ -6,11 +6,11 @@ import { STATUS, atMoment, counted, price, times } from '../lib/format.js';
 import { watch } from '../lib/feed.js';
 import { heading, to, go } from '../lib/router.js';
 import { session } from '../lib/session.js';
-import { ask, button, empty, statusChip } from '../lib/ui.js';
+import { ask, button, empty, pager, statusChip } from '../lib/ui.js';
 import { art } from './art.js';
 import { addToBasket } from './basket-model.js';
 import { categoryOf } from './catalogue.js';
-import { knowWho } from './who.js';
+import { askWhose, knowWho } from './who.js';
 
 const STEPS = [['PLACED', 'basket'], ['CONFIRMED', 'check'], ['PACKED', 'box'], ['SHIPPED', 'truck'], ['DELIVERED', 'home']];
 const SENTENCES = {
@@ -124,20 +124,12 @@ function bought(data) {
 export async function orders(_, signal, identified) {
   await identified;
   const title = 'Your orders';
-  if (!session.user) {
-    const act = async () => await knowWho(identified) && go('orders');
-    return { title, view: h('div', null, heading(title), empty('orders', 'Whose orders?', 'Say who you are to see them.', button('Say who', { kind: 'primary', act }))) };
-  }
+  if (!session.user) return askWhose('orders', title, 'Whose orders?', 'Say who you are to see them.', identified);
   const list = h('ul', { class: 'rows card' });
-  const more = h('div', { class: 'more' });
-  let cursor = '';
-  const page = async () => {
-    const { data } = await get(`/v1/customers/${encodeURIComponent(session.user)}/orders?limit=20${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, { signal });
-    list.append(...data.items.map(row));
-    cursor = data.nextCursor ?? '';
-    put(more, cursor && button('Show older ones', { act: page }));
-  };
-  await page();
+  const path = `/v1/customers/${encodeURIComponent(session.user)}/orders`;
+  const add = (items) => list.append(...items.map(row));
+  const { element: more, next } = pager(path, add, { limit: 20, label: 'Show older ones', signal });
+  await next();
   const none = empty('orders', 'No orders yet', 'What you order shows up here, with where it stands.', h('a', { class: 'button primary', href: to() }, 'Look around'));
   return { title, view: h('div', null, heading(title), list.children.length > 0 ? list : none, more) };
 }

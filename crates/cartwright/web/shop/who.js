@@ -1,8 +1,9 @@
 // Makes sure that it is known whose basket is meant: by a key, where there is access control; else by a name one chooses.
 
 import { h } from '../lib/dom.js';
+import { go, heading } from '../lib/router.js';
 import { chooseUser, mayChooseUser, session, signIn } from '../lib/session.js';
-import { ask, field } from '../lib/ui.js';
+import { ask, button, empty, field } from '../lib/ui.js';
 
 /** As the server has it. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$/;
@@ -41,4 +42,10 @@ export async function knowWho(identified) {
   const body = h('div', { class: 'stack' }, h('p', { class: 'soft' }, 'Sign in to fill a basket.'), key.element);
   const yes = await ask('Sign in', body, { yes: 'Sign in', check: () => signIn(key.value) });
   return yes && Boolean(session.user);
+}
+
+/** What stands for a view of the visitor's own while it is not known who that is. */
+export function askWhose(view, title, question, text, identified) {
+  const act = async () => await knowWho(identified) && go(view);
+  return { title, view: h('div', null, heading(title), empty(view, question, text, button('Say who', { kind: 'primary', act }))) };
 }
