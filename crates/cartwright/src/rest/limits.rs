@@ -35,6 +35,10 @@ pub(crate) const SMALL_BODY_BYTES: usize = 16 * 1024;
 const MAX_LARGE_BODIES_BYTES: usize = 64 * 1024 * 1024;
 /// The unit in which large bodies are counted.
 const BODY_UNIT_BYTES: usize = 1024;
+/// How late a refusal is answered: a tenth of what `Retry-After` asks for.
+const REFUSAL_DELAY: Duration = Duration::from_millis(100);
+/// Refusals that wait to be answered at the same time. One more is answered at once: what waits must not grow without end.
+const MAX_DELAYED_REFUSALS: usize = 1024;
 /// How often it is logged that something was refused.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
 
@@ -100,6 +104,7 @@ pub struct Limits {
     in_flight: Arc<Semaphore>,
     of_callers: Option<Shares<CallerKey>>,
     large_bodies: Arc<Semaphore>,
+    delayed_refusals: Semaphore,
     refusals: Refusals,
 }
 
@@ -145,6 +150,7 @@ impl Limits {
             in_flight: Arc::new(Semaphore::new(in_flight)),
             of_callers: settings.max_in_flight_per_caller.map(Shares::new),
             large_bodies: Arc::new(Semaphore::new(MAX_LARGE_BODIES_BYTES / BODY_UNIT_BYTES)),
+            delayed_refusals: Semaphore::new(MAX_DELAYED_REFUSALS),
             refusals: Refusals::new("more requests came than this server takes on; it refused some of them"),
         }
     }
@@ -172,6 +178,13 @@ impl Limits {
             self.refusals.note();
         }
         Admission { outcome, standing }
+    }
+
+    /// Waits before a refusal is answered, unless too many wait already.
+    pub(super) async fn delay_refusal(&self) {
+        if let Ok(_waiting) = self.delayed_refusals.try_acquire() {
+            tokio::time::sleep(REFUSAL_DELAY).await;
+        }
     }
 
     fn hold(&self, key: Option<CallerKey>, body: &impl HttpBody, place: OwnedSemaphorePermit) -> Result<Slot, Error> {
@@ -355,6 +368,8 @@ pub fn slot_of<B>(response: &mut Response<B>) -> Option<Arc<Slot>> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -389,6 +404,18 @@ mod tests {
             (0..3).all(|_| limits.admit(&nobody, limits.enter().unwrap()).outcome.is_ok()),
             "whoever is not known is not counted"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_are_late_and_no_more_of_them_wait_than_may() {
+        let (limits, began) = (Limits::default(), tokio::time::Instant::now());
+        let mut waiting: Vec<_> = (0..MAX_DELAYED_REFUSALS).map(|_| Box::pin(limits.delay_refusal())).collect();
+        assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()), "each waits");
+        limits.delay_refusal().await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "one more does not");
+        futures_util::future::join_all(waiting).await;
+        assert_eq!(began.elapsed(), REFUSAL_DELAY);
+        assert!(limits.delay_refusal().now_or_never().is_none(), "there is room again");
     }
 
     #[test]

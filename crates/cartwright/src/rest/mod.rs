@@ -145,7 +145,13 @@ impl Door {
             visit.answered(response.status());
             response
         };
-        scope.run(work).await
+        let response = scope.run(work).await;
+        if let Some(limits) = &self.limits
+            && matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        {
+            limits.delay_refusal().await;
+        }
+        response
     }
 
     async fn carry_out(&self, mut request: Request<HttpBody>, id: &str, id_header: HeaderValue) -> Response {
