@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::connection::{Connection, request};
-use crate::load::{Work, closed, open};
+use crate::load::{Work, closed};
 use crate::report::Section;
 use crate::servers::{Pinning, Server, Target, resident_bytes};
 use crate::work::{PutBasket, create_products};
 use crate::{Plan, Result};
 
 /// Steps of the progress [`measure`] takes.
-pub(crate) const STEPS: usize = 4;
+pub(crate) const STEPS: usize = 5;
 /// Requests at work that the shop takes on.
 const MAX_IN_FLIGHT: usize = 64;
-/// How many times that the load asks for, in connections and in rate.
+/// How many times that ask, each again as soon as it has an answer, whatever `Retry-After` says.
 const TIMES: usize = 3;
 /// How often the server's memory is looked at.
 const MEMORY_LOOK: Duration = Duration::from_millis(200);
@@ -41,9 +41,12 @@ pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path
     let before = resident_bytes(shop.pid);
     let most = Arc::new(AtomicU64::new(0));
     let watching = tokio::spawn(watch_memory(shop.clone(), Arc::clone(&most)));
-    let beyond = open(shop, &work, TIMES * MAX_IN_FLIGHT, TIMES as f64 * at_limit.done_per_s, plan.long).await?;
+    let beyond = closed(shop, &work, TIMES * MAX_IN_FLIGHT, plan.long).await?;
     watching.abort();
     let after = resident_bytes(shop.pid);
+    plan.step("overload: as much as is taken on, once more");
+    shop.come_to_rest().await;
+    let at_limit_again = closed(shop, &work, MAX_IN_FLIGHT, plan.phase).await?;
     plan.step("overload: looking for what was acknowledged");
     let acknowledged = std::mem::take(&mut *work.acknowledged.lock().unwrap_or_else(PoisonError::into_inner));
     look_for(shop, &acknowledged).await?;
@@ -51,7 +54,8 @@ pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path
     let title = format!("Overload: basket writes, {MAX_IN_FLIGHT} at the same time are taken on");
     let (mut section, seconds) = (Section::new(title, "writes/s"), beyond.seconds);
     section.run(format!("{MAX_IN_FLIGHT} connections"), at_limit);
-    section.run(format!("three times that, for {seconds:.0} s"), beyond);
+    section.run(format!("three times as many, for {seconds:.0} s"), beyond);
+    section.run(format!("{MAX_IN_FLIGHT} connections again, with what is in the file by then"), at_limit_again);
     section.note(format!(
         "{refused} writes were refused, {} acknowledged; all of these were found again",
         acknowledged.len()
