@@ -192,7 +192,8 @@ fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
         receives: row.get(2)?,
         enqueued_at: time(row, 3)?,
         died_at: time(row, 4)?,
-        body: row.get(5)?,
+        // Of what is no text any more, an operator is shown what is left of it. In the file it stays as it is.
+        body: String::from_utf8_lossy(row.get_ref(5)?.as_bytes()?).into_owned(),
     })
 }
 

@@ -411,14 +411,14 @@ fn next_due(connection: &Connection, queue: Queue) -> rusqlite::Result<Option<i6
 }
 
 /// The envelope a message's text is, or why it is none.
-pub(super) fn envelope_of(body: &str) -> Result<Arc<Envelope>, String> {
-    serde_json::from_str(body).map(Arc::new).map_err(|error| Error::internal(error).to_string())
+pub(super) fn envelope_of(body: &[u8]) -> Result<Arc<Envelope>, String> {
+    serde_json::from_slice(body).map(Arc::new).map_err(|error| Error::internal(error).to_string())
 }
 
 fn load(connection: &Connection, sql: &str, queue: Queue, bound: i64) -> rusqlite::Result<Vec<Received>> {
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![queue.name(), bound, LOAD], |row| {
-        let envelope = envelope_of(row.get_ref(2)?.as_str()?);
+        let envelope = envelope_of(row.get_ref(2)?.as_bytes()?);
         Ok(Received { queue, seq: row.get(0)?, receives: row.get(1)?, envelope })
     })?;
     rows.collect()
