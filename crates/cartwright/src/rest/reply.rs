@@ -14,17 +14,26 @@ use crate::error::Error;
 
 /// Room for the JSON of one document, so that most answers are written without growing.
 const USUAL_ANSWER_BYTES: usize = 768;
+/// Room for one of a list.
+const USUAL_ITEM_BYTES: usize = 448;
 
 /// A JSON answer with a fixed status.
 pub struct Reply<const STATUS: u16, T> {
     body: T,
     headers: Vec<(HeaderName, String)>,
+    /// Room for the JSON.
+    room: usize,
 }
 
 impl<const STATUS: u16, T> Reply<STATUS, T> {
     /// This body.
     pub fn new(body: T) -> Self {
-        Reply { body, headers: Vec::new() }
+        Reply { body, headers: Vec::new(), room: USUAL_ANSWER_BYTES }
+    }
+
+    /// With a list of so many items in its body.
+    fn listing(self, items: usize) -> Self {
+        Reply { room: USUAL_ANSWER_BYTES + items * USUAL_ITEM_BYTES, ..self }
     }
 
     /// With this entity tag.
@@ -53,7 +62,7 @@ impl<const STATUS: u16, T> Reply<STATUS, T> {
 
 impl<const STATUS: u16, T: Serialize> IntoResponse for Reply<STATUS, T> {
     fn into_response(self) -> Response {
-        let mut json = Vec::with_capacity(USUAL_ANSWER_BYTES);
+        let mut json = Vec::with_capacity(self.room);
         if let Err(error) = serde_json::to_writer(&mut json, &self.body) {
             return Error::internal(error).into_response();
         }
@@ -140,7 +149,9 @@ impl<T> Reply<200, Items<T>> {
     pub fn page<S>(list: &List, listing: Listing<S>, view: impl Fn(S) -> T) -> Self {
         let next_cursor = listing.next.map(crate::store::Cursor::into_text);
         let link = next_cursor.as_deref().map(|next| list.link(next));
-        let reply = Reply::new(Items { items: listing.items.into_iter().map(view).collect(), next_cursor });
+        let count = listing.items.len();
+        let items = Items { items: listing.items.into_iter().map(view).collect(), next_cursor };
+        let reply = Reply::new(items).listing(count);
         match link {
             Some(link) => reply.header(LINK, link),
             None => reply,

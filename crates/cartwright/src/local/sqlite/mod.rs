@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, OptionalExtension, params};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -52,6 +53,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Documents that are read in place at most. The file may be mapped and yet not be in memory; a thread that may block waits
 /// for more of them.
 const MAX_READ_IN_PLACE: usize = 8;
+/// As many of a range, which lie side by side.
+const MAX_LISTED_IN_PLACE: usize = 25;
 /// How often it is looked whether the counting of messages has ended that was told to.
 const COUNTING_END_LOOK: Duration = Duration::from_millis(1);
 /// Part of the file that readers map into memory: halves the cost of a read.
@@ -332,8 +335,9 @@ impl Store for SqliteStore {
     }
 
     async fn list(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Page> {
-        let (range, after) = (range.clone(), after.map(str::to_owned));
-        self.read(move |connection, _| list(connection, &range, after.as_deref(), limit.clamp(1, MAX_PAGE))).await
+        let (range, after, limit) = (range.clone(), after.map(str::to_owned), limit.clamp(1, MAX_PAGE));
+        let read = move |connection: &Connection, _: &Cache| list(connection, &range, after.as_deref(), limit);
+        if limit <= MAX_LISTED_IN_PLACE { self.read_documents(read).await } else { self.read(read).await }
     }
 
     fn health(&self) -> Result<()> {
@@ -489,7 +493,13 @@ pub fn set_up_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     connection.pragma_update(None, "cache_size", -8 * 1024)?;
-    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    plan_once(connection)
+}
+
+/// Has statements planned when they are prepared, and not again for each value that is bound to them.
+fn plan_once(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
@@ -498,6 +508,7 @@ fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
+    plan_once(&connection)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

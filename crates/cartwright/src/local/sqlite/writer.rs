@@ -314,7 +314,13 @@ impl Work<'_> {
             self.emit(event, group)?;
         }
         for (queue, text) in batch.messages {
-            group.messages.push(self.queues.insert(self.connection, queue, &text, envelope_of(text.as_bytes()), self.now_ms)?);
+            group.messages.push(self.queues.insert(
+                self.connection,
+                queue,
+                &text,
+                envelope_of(text.as_bytes()),
+                self.now_ms,
+            )?);
             group.wrote = true;
         }
         Ok(Ok(()))
