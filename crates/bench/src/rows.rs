@@ -50,14 +50,14 @@ pub(crate) async fn measure(
     let own = folder.join("shop");
     let shop = Server::shop(pinning, &own, None)?;
     let shop = &shop.target;
-    let products = create_products(shop).await?;
+    let (products, customers) = (create_products(shop).await?, create_customers(shop, PRODUCTS).await?);
     shop.come_to_rest().await;
     let mut sections = Vec::new();
     if wanted(Row::Reads) {
-        sections.push(reads(plan, pinning, folder, shop, &products[0]).await?);
+        sections.push(reads(plan, pinning, folder, shop, (&products[0], &customers[0])).await?);
     }
     if wanted(Row::Writes) {
-        sections.push(writes(plan, shop, &products).await?);
+        sections.push(writes(plan, shop, &products, customers).await?);
     }
     if wanted(Row::Checkouts) {
         sections.push(checkouts(plan, shop, &own, &products).await?);
@@ -74,9 +74,14 @@ struct Read<'a> {
     bare: String,
 }
 
-async fn reads(plan: &Plan, pinning: Option<Pinning>, folder: &Path, shop: &Target, product: &str) -> Result<Section> {
-    let customers = create_customers(shop, 1).await?;
-    let order = create_order(shop, &customers[0]).await?;
+async fn reads(
+    plan: &Plan,
+    pinning: Option<Pinning>,
+    folder: &Path,
+    shop: &Target,
+    (product, customer): (&str, &str),
+) -> Result<Section> {
+    let order = create_order(shop, customer).await?;
     shop.come_to_rest().await;
     let [product, page, order] =
         [format!("/v1/products/{product}"), "/v1/products?limit=20".to_owned(), format!("/v1/orders/{order}")];
@@ -156,8 +161,7 @@ async fn rounds<A: Work, B: Work>(
     Ok((our_runs, their_runs))
 }
 
-async fn writes(plan: &Plan, shop: &Target, products: &[String]) -> Result<Section> {
-    let customers = create_customers(shop, PRODUCTS).await?;
+async fn writes(plan: &Plan, shop: &Target, products: &[String], customers: Vec<String>) -> Result<Section> {
     let kinds: [(_, Writes); WRITES] = [
         ("a basket line", Writes::basket_lines(products.to_vec())),
         ("a stock movement", Writes::stock_movements(products.to_vec())),
