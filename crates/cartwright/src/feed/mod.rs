@@ -173,7 +173,12 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::notifications::{Audience, Notification};
+    use crate::ordering::Status;
+    use crate::values::{Money, ProductId};
 
     #[test]
     fn a_topic_is_what_its_text_says() {
@@ -196,5 +201,36 @@ mod tests {
         assert_eq!(topic("customer:Ann"), topic("customer:aNN"));
         assert_ne!(topic("customer:ann"), topic("customer:bob"));
         assert_ne!(topic("customer:operators"), topic("operators"));
+    }
+
+    #[test]
+    fn an_inbox_feeds_a_topic_with_all_its_entries_or_with_those_about_an_order() {
+        let id_of = |byte| OrderId::new(jiff::Timestamp::UNIX_EPOCH, [byte; 12]);
+        let ann = Username::try_from("ann").unwrap();
+        let entry = |facts| InboxEntry {
+            sequence: 1,
+            notification: Notification {
+                id: Uuid::nil(),
+                event: "OrderConfirmed".to_owned(),
+                at: jiff::Timestamp::UNIX_EPOCH,
+                correlation_id: String::new(),
+                audience: Audience::Customers,
+                subject: String::new(),
+                text: String::new(),
+                facts,
+            },
+        };
+        let of_order = |byte| {
+            let total = Money::zero(iso_currency::Currency::EUR);
+            entry(Facts::Order { order_id: id_of(byte), user_name: ann.clone(), status: Status::Confirmed, total })
+        };
+        let product_id = ProductId(Uuid::nil());
+        let of_product = entry(Facts::Product { product_id, product_name: None, available: 1, user_name: None });
+        let fed_by = |order| Source::Entries { inbox: Inbox::Customer(ann.clone()), order };
+        let (all, one) = (fed_by(None), fed_by(Some(id_of(7))));
+        assert!(all.has(&of_order(7)) && all.has(&of_product));
+        assert!(one.has(&of_order(7)));
+        assert!(!one.has(&of_order(8)) && !one.has(&of_product));
+        assert!(!Source::Purchases.has(&of_order(7)));
     }
 }

@@ -199,3 +199,18 @@ pub trait QueueAdmin: Send + Sync + 'static {
     /// are too much for one transaction; those of writing. Nothing changed then.
     async fn take(&self, queue: Queue, action: Action, which: Which, audit: Audit) -> Result<Vec<DeadLetterId>>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_1_to_80_letters_digits_and_dashes() {
+        for text in ["7", "a-B-9", &"x".repeat(80)] {
+            assert_eq!(text.parse::<DeadLetterId>().unwrap().as_str(), text);
+        }
+        for text in ["", "a_b", "a b", "ä", "a/b", &"x".repeat(81)] {
+            assert_eq!(text.parse::<DeadLetterId>().unwrap_err().code(), "dead_letter_not_found", "{text:?}");
+        }
+    }
+}
