@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Adjustment, Batch, CommitError, Expect, Key, MAX_ITEM_BYTES, MAX_ITEMS_PER_COMMIT, MAX_MESSAGE_BYTES, MAX_PAGE,
-    MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Partition, Store, Table, Write,
+    MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Partition, Store, Table, Write, list_merged,
 };
 use crate::events::{Envelope, Queue};
 
@@ -37,6 +37,7 @@ pub async fn run(store: Arc<dyn Store>, run_id: &str) {
     bench.no_more_is_taken_than_is_there().await;
     bench.many_keys_are_read_in_their_order().await;
     bench.pages_have_no_gaps_and_no_repeats().await;
+    bench.several_ranges_are_one_list_however_full_each_is().await;
     bench.paging_is_steady_while_others_write().await;
     bench.a_prefix_and_a_direction_select().await;
     bench.unusual_keys_are_keys().await;
@@ -326,6 +327,39 @@ impl Bench {
         let page = self.store.list(&partition.all(), Some("0305"), 2).await.expect("listable");
         let sks: Vec<&str> = page.docs.iter().map(|doc| &*doc.sk).collect();
         assert_eq!(sks, ["031", "032"], "a page may begin after a key that is not there");
+    }
+
+    async fn several_ranges_are_one_list_however_full_each_is(&self) {
+        let part = |number: usize| self.partition(&format!("merged{number}"));
+        // Most of them side by side in one range, some in two others, none in the last.
+        let range_of = |n: usize| if (10..40).contains(&n) { 0 } else { 1 + n % 2 };
+        let sks: Vec<String> = (0..60).map(|n| format!("{n:03}")).collect();
+        for (n, sk) in sks.iter().enumerate() {
+            self.must_put(&part(range_of(n)).key(sk), Expect::Absent, json!({})).await;
+        }
+        let ascending: Vec<_> = (0..4).map(|number| part(number).all()).collect();
+        let descending: Vec<_> = ascending.iter().cloned().map(super::Range::descending).collect();
+        for (ranges, is_reversed) in [(ascending, false), (descending, true)] {
+            let mut expected = sks.clone();
+            if is_reversed {
+                expected.reverse();
+            }
+            for limit in [1, 7, 20, 60, MAX_PAGE] {
+                let (mut seen, mut after) = (Vec::new(), None::<String>);
+                loop {
+                    let page = list_merged(&*self.store, &ranges, after.as_deref(), limit).await.expect("listable");
+                    assert!(page.docs.len() == limit || page.next.is_none(), "only the last page is short");
+                    seen.extend(page.docs.iter().map(|doc| doc.sk.to_string()));
+                    after = page.next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(seen, expected, "pages of {limit}");
+            }
+        }
+        let page = list_merged(&*self.store, &[part(3).all()], None, 5).await.expect("listable");
+        assert!(page.docs.is_empty() && page.next.is_none(), "no documents are one empty page");
     }
 
     async fn paging_is_steady_while_others_write(&self) {

@@ -93,19 +93,42 @@ fn shard_of(id: &str) -> usize {
     usize::from(u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) % SHARDS
 }
 
+/// What is asked of each of several ranges beyond its share of a page, because they are never equally full there.
+const MARGIN: usize = 4;
+
 /// One page of several ranges of one direction as if they were one list. Every sort key may be in one of them only.
+///
+/// Each range is asked for little more than its share of the page, and for more only while it may have something that belongs
+/// before the page's end.
 ///
 /// # Errors
 /// As [`Store::list`].
 pub async fn list_merged(store: &dyn Store, ranges: &[Range], after: Option<&str>, limit: usize) -> Result<Page> {
-    let pages = try_join_all(ranges.iter().map(|range| store.list(range, after, limit))).await?;
+    let limit = limit.max(1);
+    let share = limit.min(2 * limit.div_ceil(ranges.len().max(1)) + MARGIN);
     let descending = ranges.first().is_some_and(|range| range.descending);
-    let mut more = pages.iter().any(|page| page.next.is_some());
-    let mut docs: Vec<Doc> = pages.into_iter().flat_map(|page| page.docs).collect();
-    docs.sort_by(|a, b| if descending { b.sk.cmp(&a.sk) } else { a.sk.cmp(&b.sk) });
-    more |= docs.len() > limit;
+    let precedes = |a: &str, b: &str| if descending { a > b } else { a < b };
+    let mut docs: Vec<Doc> = Vec::new();
+    // Where the ranges go on that are to be read, and those that need not be.
+    let mut behind: Vec<_> = ranges.iter().map(|range| (range, after.map(str::to_owned))).collect();
+    let mut beyond = Vec::new();
+    while !behind.is_empty() {
+        let pages = behind.iter().map(|(range, after)| store.list(range, after.as_deref(), share));
+        let pages = try_join_all(pages).await?;
+        for ((range, _), Page { docs: more, next }) in behind.drain(..).zip(pages) {
+            docs.extend(more);
+            beyond.extend(next.map(|next| (range, Some(next))));
+        }
+        docs.sort_by(|a, b| if descending { b.sk.cmp(&a.sk) } else { a.sk.cmp(&b.sk) });
+        let end = docs.get(limit - 1).map(|last| &*last.sk);
+        let is_behind = |(_, next): &mut (_, Option<String>)| {
+            end.is_none_or(|end| next.as_deref().is_some_and(|next| precedes(next, end)))
+        };
+        behind = beyond.extract_if(.., is_behind).collect();
+    }
+    let more = docs.len() > limit || !beyond.is_empty();
     docs.truncate(limit);
-    let next = if more { docs.last().map(|doc| doc.sk.to_string()) } else { None };
+    let next = docs.last().filter(|_| more).map(|doc| doc.sk.to_string());
     Ok(Page { docs, next })
 }
 
