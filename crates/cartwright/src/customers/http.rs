@@ -8,7 +8,7 @@ use super::{Address, AddressLabel, Customer, CustomerName, CustomerPatch, Postal
 use crate::app::App;
 use crate::basket::{self, Basket};
 use crate::error::Result;
-use crate::notifications::{self, InboxItem};
+use crate::notifications::{self, InboxItem, Watch};
 use crate::ordering::{self, Order};
 use crate::rest::{IfMatch, Items, List, NoContent, Post, Put, Reply, Segment};
 use crate::values::{Email, Username};
@@ -60,6 +60,8 @@ pub struct CustomerExport {
     next_cursor: Option<String>,
     /// What the customer was told, newest first, up to 500; `/v1/customers/{user}/inbox` has older ones.
     inbox: Vec<InboxItem>,
+    /// The products of which the customer wants to be told when they are back in stock.
+    watches: Vec<Watch>,
 }
 
 fn reply<const STATUS: u16>(versioned: VersionedCustomer) -> Reply<STATUS, Customer> {
@@ -144,11 +146,13 @@ pub(crate) async fn export_customer(
     let basket = basket::find_basket(&app, &user).await?;
     let orders = ordering::all_orders_of(&app, &user, &list).await?;
     let inbox = notifications::newest_of(&app, &user, MAX_EXPORTED_ENTRIES).await?;
+    let watches = notifications::watches_of(&app, &user).await?;
     Ok(Reply::new(CustomerExport {
         customer: std::sync::Arc::unwrap_or_clone(customer),
         basket: basket.map(std::sync::Arc::unwrap_or_clone),
         orders: orders.items.into_iter().map(|versioned| std::sync::Arc::unwrap_or_clone(versioned.order)).collect(),
         next_cursor: orders.next.map(crate::store::Cursor::into_text),
         inbox,
+        watches,
     }))
 }

@@ -36,7 +36,8 @@ pub use events::{
 };
 pub use notifier::Notifier;
 pub use ops::{list_entries_after, newest_of, numbers_of};
-pub use watchers::WatchersDue;
+pub use watchers::ops::watches_of;
+pub use watchers::{Watch, WatchersDue};
 pub use webhooks::{DeliveryDue, on_delivery_due};
 
 /// Who is to be told.

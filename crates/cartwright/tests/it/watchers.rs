@@ -194,6 +194,9 @@ async fn a_customer_watches_a_hundred_products_and_an_erased_one_none() {
     let path = format!("/v1/products/{}/watchers/ann", products[100]);
     let refused = shop.send(http::Method::PUT, &path, &[], "").await;
     assert_eq!((refused.status.as_u16(), refused.code()), (409, "too_many_watches"));
+    let export = shop.get("/v1/customers/ann/export").await.expect(200);
+    let exported: Vec<_> = export["watches"].as_array().unwrap().iter().map(|watch| &watch["productId"]).collect();
+    assert_eq!(exported, products[..100].iter().collect::<Vec<_>>(), "by age, as product ids are");
     shop.delete("/v1/customers/ann").await.expect(204);
     let erasure = shop.store.receive(Queue::NotificationQueue, 0).await.unwrap().unwrap();
     watch(&shop, &products[100], "ann", 409).await;

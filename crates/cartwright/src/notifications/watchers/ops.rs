@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::{of_back_in_stock, ops};
@@ -74,6 +75,18 @@ pub async fn get_watch(app: &App, product: ProductId, username: &Username) -> Re
     let missing = || Error::not_found("watch_not_found", "such watch: the customer does not wait for this product");
     let (watch, _) = store::find_watch(&*app.store, product, username).await?.ok_or_else(missing)?;
     Ok((watch, now.available))
+}
+
+/// All watches of a customer, by product: up to [`MAX_WATCHES`].
+///
+/// # Errors
+/// Those of the store.
+pub async fn watches_of(app: &App, username: &Username) -> Result<Vec<Watch>> {
+    let (products, _) = store::list_watches(&*app.store, username, None, MAX_WATCHES).await?;
+    let watches = products.iter().map(|&product| store::find_watch(&*app.store, product, username));
+    // One that was taken away meanwhile is none.
+    let found = try_join_all(watches).await?.into_iter().flatten();
+    Ok(found.map(|(watch, _)| Arc::unwrap_or_clone(watch)).collect())
 }
 
 /// Takes a watch away, if it is there.
