@@ -103,3 +103,30 @@ async fn a_stream_of_an_inbox_that_was_erased_rests_and_ends_with_the_server() {
     let farewell = timeout(LATE, second.frame()).await.expect("it ends").unwrap().unwrap().into_data().unwrap();
     assert!(farewell.starts_with(b"retry: "), "{farewell:?}");
 }
+
+#[tokio::test]
+async fn who_begins_without_a_number_is_told_of_what_comes_and_who_begins_anew_what_was_read() {
+    let shop = TestShop::new().await;
+    let ann = json!({"username": "ann", "email": "ann@example.com", "name": "Ann"});
+    shop.post("/v1/customers", ann).await.expect(201);
+    let phone = shop.product("phone", 100, 5).await;
+    let before = shop.order("ann", &phone, 1).await;
+    shop.put("/v1/customers/ann/inbox/read", json!({"upTo": 2})).await.expect(204);
+    let (_, mut from_now_on) = shop.open_as("", "/v1/feed?topic=customer:ann").await;
+    let (_, mut from_the_start) = shop.open_as("", "/v1/feed?topic=customer:ann&after=0").await;
+    let after = shop.order("ann", &phone, 1).await;
+    let told = async |stream: &mut axum::body::Body| {
+        let mut text = String::new();
+        // Two entries of an order: it was placed, it was confirmed.
+        while text.matches(&after).count() < 2 {
+            let frame = timeout(LATE, stream.frame()).await.expect("it is told").unwrap().unwrap();
+            text.push_str(&String::from_utf8_lossy(&frame.into_data().unwrap()));
+        }
+        text
+    };
+    let text = told(&mut from_now_on).await;
+    assert!(!text.contains(&before), "{text}");
+    let text = told(&mut from_the_start).await;
+    assert!(text.contains(&before), "{text}");
+    assert_eq!((text.matches("\"read\":true").count(), text.contains("\"read\":false")), (2, true), "{text}");
+}
