@@ -58,10 +58,16 @@ async fn a_stream_ends_when_its_key_is_revoked_or_has_expired() {
         streams.push(body);
     }
     shop.delete(&format!("/v1/api-keys/{}", created["id"].as_str().unwrap())).await.expect(204);
+    let is_good = async |created: &serde_json::Value| {
+        let id = format!("key:{}", created["id"].as_str().unwrap());
+        cartwright::access::ops::is_still_good(&shop.app, &id).await.unwrap()
+    };
+    assert!(!is_good(&created).await && is_good(&expiring).await, "as a home sees it that asks by the id");
     let ended = |frame: Option<_>| frame.is_none();
     assert!(ended(timeout(LATE, streams[0].frame()).await.expect("it ends")));
     shop.clock.advance(Duration::from_secs(3600));
     assert!(ended(timeout(LATE, streams[1].frame()).await.expect("it ends")));
+    assert!(!is_good(&expiring).await);
 }
 
 #[tokio::test]

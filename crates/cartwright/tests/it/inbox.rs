@@ -93,6 +93,8 @@ async fn the_export_of_a_customer_has_what_they_were_told() {
     let export = shop.get("/v1/customers/ann/export").await.expect(200);
     let inbox = export["inbox"].as_array().unwrap();
     assert_eq!(numbers(inbox), (1..=120).rev().collect::<Vec<u64>>());
+    let page = shop.get("/v1/customers/ann/inbox?limit=10").await.expect(200);
+    assert_eq!(page["unread"], 120, "a page tells of all that is unread");
 }
 
 #[tokio::test]
