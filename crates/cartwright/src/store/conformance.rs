@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 
 use super::{
     Adjustment, Batch, CommitError, Expect, Key, MAX_ITEM_BYTES, MAX_ITEMS_PER_COMMIT, MAX_MESSAGE_BYTES, MAX_PAGE,
-    MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Partition, Store, Table, Write, list_merged,
+    MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Page, Partition, Store, Table, Write, list_merged,
 };
+use crate::error::Result;
 use crate::events::{Envelope, Queue};
 
 /// The table the checks write to.
@@ -292,10 +293,15 @@ impl Bench {
     }
 
     async fn all_pages(&self, range: &super::Range, limit: usize) -> Vec<String> {
+        Bench::all_of(limit, async |after: Option<String>| self.store.list(range, after.as_deref(), limit).await).await
+    }
+
+    /// All documents of a list, page by page.
+    async fn all_of(limit: usize, list: impl AsyncFn(Option<String>) -> Result<Page>) -> Vec<String> {
         let mut sks = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let page = self.store.list(range, after.as_deref(), limit).await.expect("listable");
+            let page = list(after).await.expect("listable");
             assert!(page.docs.len() <= limit, "a page keeps its limit");
             sks.extend(page.docs.iter().map(|doc| doc.sk.to_string()));
             match page.next {
@@ -345,17 +351,12 @@ impl Bench {
                 expected.reverse();
             }
             for limit in [1, 7, 20, 60, MAX_PAGE] {
-                let (mut seen, mut after) = (Vec::new(), None::<String>);
-                loop {
-                    let page = list_merged(&*self.store, &ranges, after.as_deref(), limit).await.expect("listable");
+                let merged = async |after: Option<String>| {
+                    let page = list_merged(&*self.store, &ranges, after.as_deref(), limit).await?;
                     assert!(page.docs.len() == limit || page.next.is_none(), "only the last page is short");
-                    seen.extend(page.docs.iter().map(|doc| doc.sk.to_string()));
-                    after = page.next;
-                    if after.is_none() {
-                        break;
-                    }
-                }
-                assert_eq!(seen, expected, "pages of {limit}");
+                    Ok(page)
+                };
+                assert_eq!(Bench::all_of(limit, merged).await, expected, "pages of {limit}");
             }
         }
         let page = list_merged(&*self.store, &[part(3).all()], None, 5).await.expect("listable");

@@ -107,7 +107,7 @@ pub async fn list_merged(store: &dyn Store, ranges: &[Range], after: Option<&str
     let limit = limit.max(1);
     let share = limit.min(2 * limit.div_ceil(ranges.len().max(1)) + MARGIN);
     let descending = ranges.first().is_some_and(|range| range.descending);
-    let precedes = |a: &str, b: &str| if descending { a > b } else { a < b };
+    let order = |a: &str, b: &str| if descending { b.cmp(a) } else { a.cmp(b) };
     let mut docs: Vec<Doc> = Vec::new();
     // Where the ranges go on that are to be read, and those that need not be.
     let mut behind: Vec<_> = ranges.iter().map(|range| (range, after.map(str::to_owned))).collect();
@@ -117,14 +117,12 @@ pub async fn list_merged(store: &dyn Store, ranges: &[Range], after: Option<&str
         let pages = try_join_all(pages).await?;
         for ((range, _), Page { docs: more, next }) in behind.drain(..).zip(pages) {
             docs.extend(more);
-            beyond.extend(next.map(|next| (range, Some(next))));
+            beyond.extend(next.map(|next| (range, next)));
         }
-        docs.sort_by(|a, b| if descending { b.sk.cmp(&a.sk) } else { a.sk.cmp(&b.sk) });
+        docs.sort_by(|a, b| order(&a.sk, &b.sk));
         let end = docs.get(limit - 1).map(|last| &*last.sk);
-        let is_behind = |(_, next): &mut (_, Option<String>)| {
-            end.is_none_or(|end| next.as_deref().is_some_and(|next| precedes(next, end)))
-        };
-        behind = beyond.extract_if(.., is_behind).collect();
+        let is_behind = |(_, next): &mut (_, String)| end.is_none_or(|end| order(next, end).is_lt());
+        behind = beyond.extract_if(.., is_behind).map(|(range, next)| (range, Some(next))).collect();
     }
     let more = docs.len() > limit || !beyond.is_empty();
     docs.truncate(limit);

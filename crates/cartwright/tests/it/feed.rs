@@ -94,8 +94,7 @@ async fn a_reader_who_falls_behind_the_purchases_is_cut_off_and_others_are_not()
 #[tokio::test]
 async fn a_stream_of_an_inbox_that_was_erased_rests_and_ends_with_the_server() {
     let shop = TestShop::new().await;
-    let ann = json!({"username": "ann", "email": "ann@example.com", "name": "Ann"});
-    shop.post("/v1/customers", ann).await.expect(201);
+    shop.customer("ann").await;
     let phone = shop.product("phone", 100, 5).await;
     let (_, mut first) = shop.open_as("", "/v1/feed?topic=customer:ann").await;
     assert!(first.frame().await.is_some(), "it begins");
@@ -113,8 +112,7 @@ async fn a_stream_of_an_inbox_that_was_erased_rests_and_ends_with_the_server() {
 #[tokio::test]
 async fn who_begins_without_a_number_is_told_of_what_comes_and_who_begins_anew_what_was_read() {
     let shop = TestShop::new().await;
-    let ann = json!({"username": "ann", "email": "ann@example.com", "name": "Ann"});
-    shop.post("/v1/customers", ann).await.expect(201);
+    shop.customer("ann").await;
     let phone = shop.product("phone", 100, 5).await;
     let before = shop.order("ann", &phone, 1).await;
     shop.put("/v1/customers/ann/inbox/read", json!({"upTo": 2})).await.expect(204);

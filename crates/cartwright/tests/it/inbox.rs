@@ -11,11 +11,6 @@ fn numbers(items: &[Value]) -> Vec<u64> {
     items.iter().map(|item| item["sequence"].as_u64().unwrap()).collect()
 }
 
-async fn add(shop: &TestShop, name: &str) {
-    let email = format!("{name}@example.com");
-    shop.post("/v1/customers", json!({"username": name, "email": email, "name": name})).await.expect(201);
-}
-
 #[tokio::test]
 async fn a_customer_reads_what_they_were_told_newest_first_page_by_page() {
     let shop = TestShop::new().await;
@@ -85,7 +80,7 @@ async fn operators_have_an_inbox_of_their_own() {
 #[tokio::test]
 async fn the_export_of_a_customer_has_what_they_were_told() {
     let shop = TestShop::new().await;
-    add(&shop, "ann").await;
+    shop.customer("ann").await;
     let phone = shop.product("phone", 100, 200).await;
     for _ in 0..60 {
         shop.order("ann", &phone, 1).await;
@@ -100,7 +95,7 @@ async fn the_export_of_a_customer_has_what_they_were_told() {
 #[tokio::test]
 async fn erasing_a_customer_empties_their_inbox_and_what_comes_late_stays_out_of_it() {
     let shop = TestShop::new().await;
-    add(&shop, "ann").await;
+    shop.customer("ann").await;
     let phone = shop.product("phone", 100, 500).await;
     for _ in 0..60 {
         shop.order("ann", &phone, 1).await;
@@ -111,7 +106,7 @@ async fn erasing_a_customer_empties_their_inbox_and_what_comes_late_stays_out_of
     shop.delete("/v1/customers/ann").await.expect(204);
     let renaming = shop.store.receive(Queue::OrderErasureQueue, 0).await.unwrap().unwrap();
     let erasure = shop.store.receive(Queue::NotificationQueue, 0).await.unwrap().unwrap();
-    add(&shop, "ann").await;
+    shop.customer("ann").await;
     shop.deliver().await;
     shop.order("ann", &phone, 1).await;
     let erasure_event = erasure.envelope.as_ref().unwrap();

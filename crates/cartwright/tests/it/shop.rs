@@ -297,6 +297,12 @@ impl TestShop {
         created["id"].as_str().unwrap().to_owned()
     }
 
+    /// Makes a customer of this user name.
+    pub async fn customer(&self, name: &str) {
+        let email = format!("{name}@example.com");
+        self.post("/v1/customers", json!({"username": name, "email": email, "name": name})).await.expect(201);
+    }
+
     /// Puts so many of a product into the basket of `user`.
     pub async fn fill(&self, user: &str, product: &str, quantity: u32) {
         let body = json!({"productId": product, "quantity": quantity});

@@ -258,13 +258,15 @@ impl SqliteStore {
         task.await.map_err(Error::internal)?.map_err(storage_error)
     }
 
-    /// Reads documents that are not in the cache: at once, when the whole file is mapped and so as good as in memory, because
-    /// handing the read to another thread then costs several times the read.
+    /// Reads documents past the cache: at once, when they are few and the whole file is mapped and so as good as in memory,
+    /// because handing the read to another thread then costs several times the read.
     async fn read_documents<T: Send + 'static>(
         &self,
+        are_few: bool,
         read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        if self.is_mapped.load(Ordering::Relaxed)
+        if are_few
+            && self.is_mapped.load(Ordering::Relaxed)
             && let Ok(_slot) = self.reader_slots.try_acquire()
         {
             return with_reader(&self.readers, &self.cache, &self.file, read).map_err(storage_error);
@@ -302,7 +304,7 @@ impl Store for SqliteStore {
             return Ok(known);
         }
         let key = key.clone();
-        self.read_documents(move |connection, cache| read_through(connection, cache, &key)).await
+        self.read_documents(true, move |connection, cache| read_through(connection, cache, &key)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Doc>>> {
@@ -327,8 +329,7 @@ impl Store for SqliteStore {
             let read = missing.into_iter().map(|(at, key)| Ok((at, read_through(connection, cache, &key)?)));
             read.collect::<rusqlite::Result<Vec<_>>>()
         };
-        let found = if are_few { self.read_documents(read).await? } else { self.read(read).await? };
-        for (at, doc) in found {
+        for (at, doc) in self.read_documents(are_few, read).await? {
             docs[at] = doc;
         }
         Ok(docs)
@@ -337,7 +338,7 @@ impl Store for SqliteStore {
     async fn list(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Page> {
         let (range, after, limit) = (range.clone(), after.map(str::to_owned), limit.clamp(1, MAX_PAGE));
         let read = move |connection: &Connection, _: &Cache| list(connection, &range, after.as_deref(), limit);
-        if limit <= MAX_LISTED_IN_PLACE { self.read_documents(read).await } else { self.read(read).await }
+        self.read_documents(limit <= MAX_LISTED_IN_PLACE, read).await
     }
 
     fn health(&self) -> Result<()> {

@@ -314,13 +314,8 @@ impl Work<'_> {
             self.emit(event, group)?;
         }
         for (queue, text) in batch.messages {
-            group.messages.push(self.queues.insert(
-                self.connection,
-                queue,
-                &text,
-                envelope_of(text.as_bytes()),
-                self.now_ms,
-            )?);
+            let envelope = envelope_of(text.as_bytes());
+            group.messages.push(self.queues.insert(self.connection, queue, &text, envelope, self.now_ms)?);
             group.wrote = true;
         }
         Ok(Ok(()))

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::values::{ProductId, Username};
 
-/// Most products that one customer watches.
+/// Most products that one customer watches: as many as are read at once.
 pub const MAX_WATCHES: usize = 100;
 
 /// That a customer waits for a product.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::{of_back_in_stock, ops};
@@ -83,10 +82,9 @@ pub async fn get_watch(app: &App, product: ProductId, username: &Username) -> Re
 /// Those of the store.
 pub async fn watches_of(app: &App, username: &Username) -> Result<Vec<Watch>> {
     let (products, _) = store::list_watches(&*app.store, username, None, MAX_WATCHES).await?;
-    let watches = products.iter().map(|&product| store::find_watch(&*app.store, product, username));
+    let keys: Vec<_> = products.iter().map(|&product| store::watch_key(product, username)).collect();
     // One that was taken away meanwhile is none.
-    let found = try_join_all(watches).await?.into_iter().flatten();
-    Ok(found.map(|(watch, _)| Arc::unwrap_or_clone(watch)).collect())
+    app.store.get_many(&keys).await?.iter().flatten().map(|doc| doc.parse_owned()).collect()
 }
 
 /// Takes a watch away, if it is there.
