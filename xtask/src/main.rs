@@ -49,7 +49,8 @@ Tasks:
                 browser into target/tools once); --screenshots draws docs/images instead
   bench         The benchmark, in release: bench [ROWS] (--quick for a smoke test, --json FILE for the numbers; growth, hot,
                 soak --minutes N, overload and peers only when they are named; peers installs those into target/peers once)
-  bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python
+  bench-lambda  What a function costs before and while it works, beside hellos of Node (which must be there) and Python; fails when
+                that is more than a tenth beyond its budgets
   lambda        Builds the functions for AWS and packs them into target/lambda (--arm64 for Graviton processors)
   aws-test      Deploys the AWS home to an emulator of AWS and proves that it works (aws-test --help tells more; installs the
                 emulator and the SAM CLI into target/tools once)
@@ -290,9 +291,11 @@ fn bench(arguments: &[String]) -> Outcome {
 
 fn bench_lambda() -> Outcome {
     lambda::lambda(Architecture::X86)?;
-    let (node, python) = (tools::node_sdk()?, tools::python_tools()?.join("python"));
+    let (node, python, dynoxide) = (tools::node_sdk()?, tools::python_tools()?.join("python"), tools::dynoxide()?);
     let what = ["run", "--quiet", "--locked", "--package", "cartwright-bench", "--bin", "lambda", "--", "--bootstrap"];
-    run(cargo().args(what).arg(lambda::binary()).arg("--node-modules").arg(node).arg("--python").arg(python))
+    let mut measure = cargo();
+    measure.args(what).arg(lambda::binary()).arg("--dynoxide").arg(dynoxide);
+    run(measure.arg("--node-modules").arg(node).arg("--python").arg(python))
 }
 
 fn root() -> PathBuf {

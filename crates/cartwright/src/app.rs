@@ -12,6 +12,7 @@ use crate::feed::{Hub, Live};
 use crate::metrics::{BUILD_INFO, Host, START_TIME};
 use crate::notifications::{Channels, Notifier};
 use crate::queues::QueueAdmin;
+use crate::rest::KeptAnswers;
 use crate::store::measured::Measured;
 use crate::store::{InFlight, Store};
 use crate::telemetry::{Telemetry, Traced};
@@ -68,6 +69,7 @@ pub struct Ports {
 #[derive(Clone)]
 pub struct App {
     ports: Arc<Ports>,
+    kept: Arc<KeptAnswers>,
     correlation_id: Arc<str>,
     causation_id: Option<Uuid>,
     principal: Arc<Principal>,
@@ -106,6 +108,7 @@ impl App {
         ports.store = Arc::new(Measured::new(ports.store, metrics));
         App {
             ports: Arc::new(ports),
+            kept: Arc::default(),
             correlation_id: Arc::from(""),
             causation_id: None,
             principal: Arc::new(Principal::Operator),
@@ -127,6 +130,11 @@ impl App {
     pub fn hosted_by(&self, host: Arc<dyn Host>) {
         host.attach(&self.telemetry.metrics);
         let _ = self.telemetry.host.set(host);
+    }
+
+    /// Answers of this process that are sent again while they are good.
+    pub(crate) fn kept(&self) -> &KeptAnswers {
+        &self.kept
     }
 
     /// The id of the request all this comes of.

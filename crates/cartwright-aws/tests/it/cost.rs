@@ -1,11 +1,16 @@
-//! What one checkout asks of AWS, counted: requests and capacity units of DynamoDB, events, messages, invocations.
+//! What one checkout asks of AWS, counted: requests and capacity units of DynamoDB, events, messages, invocations. And what one
+//! invocation asks of the memory of its function.
 //!
 //! The real services over the real store on an emulated DynamoDB; this test carries the events from the outbox to their
 //! consumers, one by one, so each count is the most there can be: batches only make it less. The budgets hold what
 //! `docs/aws.md` says a checkout costs.
+//!
+//! Allocations stand for the processor's time, which no test can tell on a machine that others use too: they are the same in
+//! every run, and nearly the same however the functions were compiled.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
@@ -25,12 +30,16 @@ use cartwright::local::LogNotifier;
 use cartwright::queues::{Action, Audit, DeadLetter, DeadLetterId, DeadLetterPage, QueueAdmin, Statistics, Which};
 use cartwright::store::Table;
 use cartwright::system::{SystemClock, SystemIds};
+use cartwright_aws::dynamodb::DynamoStore;
+use cartwright_aws::gateway::Gateway;
+use cartwright_aws::worker::Worker;
 use http::Request;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::emulator::DynamoDb;
+use crate::fake_aws::{FakeAws, sqs_message};
 
 /// Of each budget, how much a checkout may take before this test fails, in percent.
 const TOLERANCE_PERCENT: u64 = 110;
@@ -39,6 +48,20 @@ const READ_UNITS: u64 = 28;
 const WRITE_UNITS: u64 = 56;
 const EVENTS: u64 = 5;
 const MESSAGES: u64 = 6;
+const REQUESTS: u64 = 30;
+
+/// What is allocated, in number and in bytes, until a function can ask for its first invocation: the application, its routes,
+/// and the clients.
+const START: Memory = Memory { allocations: 1, bytes: 1 };
+/// … for a request that reads a product.
+const READ: Memory = Memory { allocations: 1, bytes: 1 };
+/// … for a batch of ten checkouts, each of which becomes an order.
+const BATCH: Memory = Memory { allocations: 1, bytes: 1 };
+/// Invocations before those that count, and those that count.
+const WARM_UP: u32 = 20;
+const COUNTED: u32 = 20;
+/// What an invocation may take.
+const TIME: Duration = Duration::from_secs(30);
 
 /// What was asked for.
 #[derive(Debug, Default, Clone, Copy)]
@@ -120,6 +143,17 @@ impl QueueAdmin for NoQueues {
     }
 }
 
+fn app_over(store: DynamoStore) -> App {
+    App::new(
+        Arc::new(store),
+        Arc::new(NoQueues),
+        Arc::new(LogNotifier),
+        Arc::new(SystemClock),
+        Arc::new(SystemIds),
+        Config::default(),
+    )
+}
+
 struct Shop {
     database: DynamoDb,
     app: App,
@@ -133,15 +167,7 @@ impl Shop {
     async fn new() -> Shop {
         let (database, tally) = (DynamoDb::start().await, Tally::default());
         let http = Metered { inner: Builder::new().build_http(), tally: Arc::clone(&tally) };
-        let store = Arc::new(database.store_over(SharedHttpClient::new(http)));
-        let app = App::new(
-            store,
-            Arc::new(NoQueues),
-            Arc::new(LogNotifier),
-            Arc::new(SystemClock),
-            Arc::new(SystemIds),
-            Config::default(),
-        );
+        let app = app_over(database.store_over(SharedHttpClient::new(http)));
         Shop { database, app, tally, carried: HashSet::new(), events: 0, messages: 0 }
     }
 
@@ -200,16 +226,106 @@ async fn a_checkout_stays_within_its_budget() {
         |operation: &str| operation.starts_with("Get") || operation.starts_with("Batch") || operation == "Query";
     let sum = |reads: bool| tally.iter().filter(|(name, _)| is_read(name) == reads).map(|(_, usage)| usage.units).sum();
     let (read_units, write_units): (u64, u64) = (sum(true), sum(false));
+    let requests = tally.values().map(|usage| usage.requests).sum();
     println!(
-        "{tally:?}\nread units {read_units}, write units {write_units}, events {}, messages {}",
+        "{tally:?}\nrequests {requests}, read units {read_units}, write units {write_units}, events {}, messages {}",
         shop.events, shop.messages
     );
     for (what, used, budget) in [
+        ("requests", requests, REQUESTS),
         ("read units", read_units, READ_UNITS),
         ("write units", write_units, WRITE_UNITS),
         ("events", shop.events, EVENTS),
         ("messages", shop.messages, MESSAGES),
     ] {
-        assert!(used * 100 <= budget * TOLERANCE_PERCENT, "a checkout takes {used} {what}, more than {budget}");
+        assert!(is_within(used, budget), "a checkout takes {used} {what}, more than {budget}");
     }
+}
+
+fn is_within(used: u64, budget: u64) -> bool {
+    used * 100 <= budget * TOLERANCE_PERCENT
+}
+
+/// What was allocated, whatever of it was freed again.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    allocations: u64,
+    bytes: u64,
+}
+
+impl Memory {
+    /// What `work` allocates on this thread.
+    fn of(work: impl FnOnce()) -> Memory {
+        let info = allocation_counter::measure(work);
+        Memory { allocations: info.count_total, bytes: info.bytes_total }
+    }
+
+    /// What each of so many took.
+    fn each(self, of: u32) -> Memory {
+        Memory { allocations: self.allocations / u64::from(of), bytes: self.bytes / u64::from(of) }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the figures, with --nocapture")]
+#[test]
+fn an_invocation_stays_within_its_budget() {
+    // One thread does all, as in a function; and it is this one that is counted.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let database = runtime.block_on(DynamoDb::start());
+    let mut started = None;
+    let start = Memory::of(|| {
+        let app = app_over(database.store());
+        started = Some((app.clone(), Gateway::new(api::door(&app), None)));
+    });
+    let (app, gateway) = started.unwrap();
+    let call = |event: &str| {
+        let request = serde_json::from_str(event).unwrap();
+        let answer = runtime.block_on(gateway.answer(request, TIME, None)).unwrap();
+        serde_json::to_value(&answer).unwrap()
+    };
+    let product = json!({"name": "Kettle", "price": {"amount": 4_999, "currency": "USD"}, "stock": 100}).to_string();
+    let created = call(&gateway_request("POST", "/v1/products", &product));
+    let path = created["multiValueHeaders"]["location"][0].as_str().unwrap().to_owned();
+    let get = gateway_request("GET", &path, "");
+    let read = || assert_eq!(call(&get)["statusCode"], 200);
+    (0..WARM_UP).for_each(|_| read());
+    let read = Memory::of(|| (0..COUNTED).for_each(|_| read())).each(COUNTED);
+
+    let worker = Worker::new(app, Queue::OrderQueue, FakeAws::default().sqs());
+    let product = path.rsplit('/').next().unwrap();
+    let batches: Vec<String> = (0..WARM_UP + COUNTED).map(|n| batch(n, product)).collect();
+    let process = |batch: &String| {
+        let answer = runtime.block_on(worker.process(serde_json::from_str(batch).unwrap(), TIME));
+        assert_eq!(serde_json::to_value(&answer).unwrap(), json!({"batchItemFailures": []}));
+    };
+    let (warm_up, counted) = batches.split_at(WARM_UP as usize);
+    warm_up.iter().for_each(process);
+    let batch = Memory::of(|| counted.iter().for_each(process)).each(COUNTED);
+
+    println!("start {start:?}, read {read:?}, batch {batch:?}");
+    for (what, used, budget) in [("a start", start, START), ("a read", read, READ), ("a batch of ten", batch, BATCH)] {
+        let fits = is_within(used.allocations, budget.allocations) && is_within(used.bytes, budget.bytes);
+        assert!(fits, "{what} takes {used:?}, more than {budget:?}");
+    }
+}
+
+/// A request as API Gateway hands it over.
+fn gateway_request(method: &str, path: &str, body: &str) -> String {
+    json!({"httpMethod": method, "path": path, "body": body, "isBase64Encoded": false,
+        "multiValueHeaders": {"Host": ["shop.example"], "content-type": ["application/json"]},
+        "requestContext": {"requestId": "gateway-1", "stage": "dev", "identity": {"sourceIp": "192.0.2.1"}}})
+    .to_string()
+}
+
+/// The `n`th batch of ten checkouts, as SQS hands it over.
+fn batch(n: u32, product: &str) -> String {
+    let message = |at: u32| {
+        let id = n * 10 + at;
+        let event = json!({"version": "0", "id": format!("01942a9c-7038-7652-946f-{id:012}"), "detail-type": "CheckoutBasket",
+            "source": "com.swn.basket.checkoutbasket", "account": "123456789012", "time": "2026-01-02T03:04:06Z",
+            "region": "eu-central-1", "resources": [], "detail": {"userName": format!("user-{id}"), "items": [
+                {"productId": product, "productName": "Kettle", "quantity": 1, "price": 49.99}]}});
+        sqs_message(Queue::OrderQueue.name(), id, event.to_string(), 1)
+    };
+    json!({"Records": (0..10).map(message).collect::<Vec<_>>()}).to_string()
 }

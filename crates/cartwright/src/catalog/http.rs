@@ -12,7 +12,8 @@ use super::{
 };
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::rest::{IfMatch, Items, List, NoContent, Params, Post, Put, Reply, Segment};
+use crate::rest::{IfMatch, Items, Kept, List, NoContent, Params, Post, Put, Reply, Segment};
+use crate::store::Table;
 use crate::values::{Money, ProductId, Text};
 
 /// A product as `/v1` shows it.
@@ -138,18 +139,24 @@ pub(crate) async fn list_products(
     app: App,
     Params(filter): Params<ProductFilter>,
     list: List,
-) -> Result<Reply<200, Items<ProductView>>> {
-    let category = filter.category.map(category_of).transpose()?.flatten();
-    let listing = match filter.search {
-        Some(text) => index::search_products(&app, text.as_str(), category.as_ref(), &list).await?,
-        None => ops::list_products(&app, category.as_ref(), &list).await?,
+) -> Result<Kept<Items<ProductView>>> {
+    let page = async {
+        let category = filter.category.map(category_of).transpose()?.flatten();
+        let listing = match filter.search {
+            Some(text) => index::search_products(&app, text.as_str(), category.as_ref(), &list).await?,
+            None => ops::list_products(&app, category.as_ref(), &list).await?,
+        };
+        Ok(Reply::page(&list, listing, ProductView::from))
     };
-    Ok(Reply::page(&list, listing, ProductView::from))
+    Kept::page(&app, Table::Catalog, &list, page).await
 }
 
-pub(crate) async fn list_categories(app: App, list: List) -> Result<Reply<200, Items<CategoryView>>> {
-    let listing = index::list_categories(&app, &list).await?;
-    Ok(Reply::page(&list, listing, |name| CategoryView { name }))
+pub(crate) async fn list_categories(app: App, list: List) -> Result<Kept<Items<CategoryView>>> {
+    let page = async {
+        let listing = index::list_categories(&app, &list).await?;
+        Ok(Reply::page(&list, listing, |name| CategoryView { name }))
+    };
+    Kept::page(&app, Table::Catalog, &list, page).await
 }
 
 pub(crate) async fn create_product(app: App, post: Post<CreateProduct>) -> Result<Reply<201, ProductView>> {

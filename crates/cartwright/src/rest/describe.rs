@@ -21,6 +21,7 @@ use utoipa::openapi::{
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::extract::{Bare, IfMatch, List, Params, Post, Put, Segment};
+use super::kept::Kept;
 use super::reply::{NoContent, Reply, Upserted};
 use crate::access::{Guarded, Requires, Route};
 use crate::app::App;
@@ -176,6 +177,12 @@ impl<const STATUS: u16, T: ToSchema> Describe for Reply<STATUS, T> {
     fn describe(operation: &mut Operation) {
         let schema = operation.schema::<T>();
         operation.responses.insert(STATUS, Some(schema));
+    }
+}
+
+impl<T: ToSchema> Describe for Kept<T> {
+    fn describe(operation: &mut Operation) {
+        Reply::<200, T>::describe(operation);
     }
 }
 

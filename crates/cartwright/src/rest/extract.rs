@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, IF_MATCH};
+use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
@@ -216,6 +217,11 @@ impl List {
     /// `invalid_request` for a cursor of another list.
     pub fn after(&self, scope: &str) -> Result<Option<String>> {
         self.cursor.as_deref().map(|text| Cursor::read(scope, text)).transpose()
+    }
+
+    /// Path and query of the request, which tell this page from all others.
+    pub(super) fn url(&self) -> &str {
+        self.uri.path_and_query().map_or("/", PathAndQuery::as_str)
     }
 
     /// The value of the `Link` header that leads to the next page: this request's URL with another cursor.

@@ -7,6 +7,7 @@
 mod browsers;
 mod describe;
 mod extract;
+mod kept;
 mod limits;
 mod put_events;
 mod reply;
@@ -37,6 +38,7 @@ use watch::Watch;
 pub use browsers::Cors;
 pub use describe::{Describe, Documented, Operation, Routes};
 pub use extract::{Bare, IfMatch, KeyId, List, Listing, Params, PathValue, Post, Put, Segment, decode, time_in_query};
+pub use kept::{Kept, KeptAnswers};
 pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};
 pub(crate) use limits::{CallerKey, Refusals, SMALL_BODY_BYTES, Share, Shares};
 pub use put_events::put_events;

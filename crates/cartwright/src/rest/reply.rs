@@ -3,19 +3,21 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION};
+use http::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 use serde::Serialize;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::extract::{List, Listing};
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Room for the JSON of one document, so that most answers are written without growing.
 const USUAL_ANSWER_BYTES: usize = 768;
 /// Room for one of a list.
 const USUAL_ITEM_BYTES: usize = 448;
+/// Room for the headers of an answer and those that the door adds.
+const USUAL_HEADERS: usize = 12;
 
 /// A JSON answer with a fixed status.
 pub struct Reply<const STATUS: u16, T> {
@@ -60,22 +62,32 @@ impl<const STATUS: u16, T> Reply<STATUS, T> {
     }
 }
 
-impl<const STATUS: u16, T: Serialize> IntoResponse for Reply<STATUS, T> {
-    fn into_response(self) -> Response {
+impl<const STATUS: u16, T: Serialize> Reply<STATUS, T> {
+    /// The headers and the JSON.
+    ///
+    /// # Errors
+    /// `internal` when the body has no JSON form, or a header is none.
+    pub(super) fn into_parts(self) -> Result<(HeaderMap, Vec<u8>)> {
         let mut json = Vec::with_capacity(self.room);
-        if let Err(error) = serde_json::to_writer(&mut json, &self.body) {
-            return Error::internal(error).into_response();
-        }
-        let mut response = Response::new(Body::from(json));
-        *response.status_mut() = StatusCode::from_u16(STATUS).expect("a handler's status is a status");
-        let headers = response.headers_mut();
+        serde_json::to_writer(&mut json, &self.body).map_err(Error::internal)?;
+        let mut headers = HeaderMap::with_capacity(USUAL_HEADERS);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in self.headers {
-            match HeaderValue::try_from(value) {
-                Ok(value) => headers.insert(name, value),
-                Err(error) => return Error::internal(error).into_response(),
-            };
+            headers.insert(name, HeaderValue::try_from(value).map_err(Error::internal)?);
         }
+        Ok((headers, json))
+    }
+}
+
+impl<const STATUS: u16, T: Serialize> IntoResponse for Reply<STATUS, T> {
+    fn into_response(self) -> Response {
+        let (headers, json) = match self.into_parts() {
+            Ok(parts) => parts,
+            Err(error) => return error.into_response(),
+        };
+        let mut response = Response::new(Body::from(json));
+        *response.status_mut() = StatusCode::from_u16(STATUS).expect("a handler's status is a status");
+        *response.headers_mut() = headers;
         response
     }
 }

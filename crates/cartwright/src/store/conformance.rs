@@ -44,6 +44,7 @@ pub async fn run(store: Arc<dyn Store>, run_id: &str) {
     bench.unusual_keys_are_keys().await;
     bench.limits_are_enforced().await;
     bench.numbers_keep_their_value().await;
+    bench.a_revision_changes_before_a_change_is_acknowledged().await;
 }
 
 struct Bench {
@@ -69,6 +70,23 @@ impl Bench {
     async fn read(&self, key: &Key) -> Option<(u64, Value)> {
         let doc = self.store.get(key).await.unwrap_or_else(|error| panic!("reading {key}: {error}"))?;
         Some((doc.version, doc.parse_owned().unwrap_or_else(|error| panic!("parsing {key}: {error}"))))
+    }
+
+    /// Of a store that has revisions. Others may work on the table meanwhile, so nothing is said of what does not change it.
+    async fn a_revision_changes_before_a_change_is_acknowledged(&self) {
+        let key = self.partition("revision").key("A");
+        let Some(mut before) = self.store.revision(TABLE) else { return };
+        for write in [
+            Write::Put { key: key.clone(), expect: Expect::Absent, body: r#"{"n":1}"#.into(), expires_at: None },
+            Write::Adjust { key: key.clone(), fields: vec![Adjustment { field: "n", by: 1, at_least: None }] },
+            Write::Delete { key, expect: Expect::Exists },
+        ] {
+            let what = format!("{write:?}");
+            self.store.commit(Batch { writes: vec![write], ..Batch::new(TABLE) }).await.expect("nobody else is there");
+            let after = self.store.revision(TABLE).expect("it had one before");
+            assert_ne!(before, after, "{what} changed no revision");
+            before = after;
+        }
     }
 
     async fn a_document_comes_back_as_it_was_put(&self) {

@@ -112,6 +112,10 @@ impl Store for Measured {
         self.store.health()
     }
 
+    fn revision(&self, table: Table) -> Option<u64> {
+        self.store.revision(table)
+    }
+
     async fn commit(&self, mut batch: Batch) -> Result<(), CommitError> {
         let span = trace::span(Role::Producer, || format!("commit {}", batch.table.name()));
         if let Some(span) = &span {

@@ -547,6 +547,12 @@ pub trait Store: Send + Sync + 'static {
     /// Why not, when they cannot until someone steps in.
     fn health(&self) -> Result<()>;
 
+    /// A number that changes whenever a document of `table` does, before the commit is acknowledged: what was read after
+    /// asking for it is still so while it is the same. `None` where others change documents that this process is not told of.
+    fn revision(&self, _table: Table) -> Option<u64> {
+        None
+    }
+
     /// Does all of `batch` or nothing. When it returns `Ok`, the writes are durable and visible to every later read, and
     /// the events and messages will be delivered at least once each, whatever happens to this process.
     ///

@@ -1,5 +1,7 @@
 //! Products and their stock.
 
+use std::sync::Arc;
+
 use cartwright::catalog::{NewProduct, ops};
 use cartwright::events::{Event, Queue};
 use cartwright::store::{Batch, Expect, Key, Once, Store, Table};
@@ -406,4 +408,91 @@ async fn a_shop_that_was_made_before_there_was_a_search_gets_its_index_once() {
     cartwright::catalog::ensure_indexed(&shop.app).await.unwrap();
     assert_eq!(seen().await, (1, 1));
     cartwright::catalog::ensure_indexed(&shop.app).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_page_is_kept_until_anything_in_the_catalogue_changes() {
+    const LISTS: [&str; 4] =
+        ["/v1/products", "/v1/products?limit=1", "/v1/products?category=Phone&search=pho", "/v1/categories"];
+    let shop = TestShop::new().await;
+    let pages = async || {
+        let mut pages = Vec::new();
+        for path in LISTS {
+            let (made, kept) = (shop.get(path).await, shop.get(path).await);
+            assert_eq!((made.status, &made.body), (kept.status, &kept.body), "{path}");
+            assert_eq!(made.headers.get("link"), kept.headers.get("link"), "{path}");
+            assert_eq!(made.headers["content-type"], kept.headers["content-type"], "{path}");
+            assert_ne!(made.headers["x-request-id"], kept.headers["x-request-id"], "each request has its own");
+            pages.push(made.body);
+        }
+        pages
+    };
+    let names = |page: &Value| {
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(|item| item["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert!(pages().await.iter().all(|page| page["items"] == json!([])));
+    let phone = shop.product("phone", 100, 5).await;
+    assert!(pages().await.iter().all(|page| page["items"].as_array().unwrap().len() == 1));
+    let second = shop.product("phone two", 200, None).await;
+    assert_eq!(
+        pages().await.iter().map(names).collect::<Vec<_>>(),
+        ["phone phone two", "phone", "phone phone two", "Phone"]
+    );
+    shop.patch(&format!("/v1/products/{phone}"), json!({"name": "phone one", "category": "Old"})).await.expect(200);
+    assert_eq!(
+        pages().await.iter().map(names).collect::<Vec<_>>(),
+        ["phone one phone two", "phone one", "phone two", "Old Phone"]
+    );
+    shop.put(&format!("/v1/products/{phone}/stock"), json!({"onHand": 9})).await.expect(200);
+    assert_eq!(pages().await[1]["items"][0]["stock"]["onHand"], 9);
+    shop.order("ann", &phone, 2).await;
+    assert_eq!(pages().await[1]["items"][0]["stock"]["available"], 7, "an order took two");
+    shop.delete(&format!("/v1/products/{second}")).await.expect(204);
+    assert_eq!(pages().await.iter().map(names).collect::<Vec<_>>(), ["phone one", "phone one", "", "Old"]);
+    let reads = async || {
+        let metrics = String::from_utf8(shop.raw("/metrics").await).unwrap();
+        let reads = metrics.lines().filter(|line| line.starts_with("cartwright_store_cache_"));
+        reads.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = reads().await;
+    pages().await;
+    assert_eq!(reads().await, before, "nothing was read for what is kept");
+    let refused = shop.get("/v1/products?cursor=none").await;
+    assert_eq!(
+        (refused.code(), shop.get("/v1/products?cursor=none").await.code()),
+        ("invalid_request", "invalid_request")
+    );
+    shop.deliver().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_page_is_never_older_than_what_was_acknowledged() {
+    let shop = Arc::new(TestShop::new().await);
+    let path = format!("/v1/products/{}", shop.product("phone 0", 100, 5).await);
+    let name = async |shop: &TestShop| {
+        let page = shop.get("/v1/products").await.expect(200);
+        page["items"][0]["name"].as_str().unwrap()["phone ".len()..].parse::<u32>().unwrap()
+    };
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let shop = Arc::clone(&shop);
+            tokio::spawn(async move {
+                let mut last = 0;
+                while last < 200 {
+                    let found = name(&shop).await;
+                    assert!(found >= last, "a reader went back in time, from {last} to {found}");
+                    last = found;
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for n in 1..=200 {
+        shop.patch(&path, json!({"name": format!("phone {n}")})).await.expect(200);
+        assert_eq!(name(&shop).await, n, "what was acknowledged is shown");
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
 }

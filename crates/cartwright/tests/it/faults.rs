@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cartwright::error::{Error, Kind, Result};
 use cartwright::events::Envelope;
 use cartwright::local::sqlite::SqliteStore;
-use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
+use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store, Table};
 
 /// What goes wrong with the next commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,10 @@ impl Store for FaultyStore {
 
     fn health(&self) -> Result<()> {
         self.inner.health()
+    }
+
+    fn revision(&self, table: Table) -> Option<u64> {
+        self.inner.revision(table)
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {

@@ -1,11 +1,13 @@
 //! Documents in memory: what readers found and what the writer committed, never older than what was acknowledged.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use quick_cache::sync::{DefaultLifecycle, GuardResult};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use rusqlite::Connection;
 
 use super::read_document;
-use crate::store::{Doc, Key};
+use crate::store::{Doc, Key, Table};
 
 /// Memory for cached documents, keys and parsed forms included, roughly.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -27,6 +29,22 @@ impl Weighter<Key, Option<Doc>> for CacheWeight {
     fn weight(&self, key: &Key, doc: &Option<Doc>) -> u64 {
         let text = doc.as_ref().map_or(0, |doc| doc.body.text().len());
         (text * 2 + key.pk.len() + key.sk.len() * 2 + 200) as u64
+    }
+}
+
+/// How often each table was changed since the store was opened.
+#[derive(Default)]
+pub(super) struct Revisions([AtomicU64; Table::ALL.len()]);
+
+impl Revisions {
+    pub(super) fn of(&self, table: Table) -> u64 {
+        self.0[table as usize].load(Ordering::Acquire)
+    }
+
+    /// Counts a change, once it is durable and the cache knows it: who reads after asking for the new number must not find in
+    /// the cache what was there before.
+    pub(super) fn count(&self, table: Table) {
+        self.0[table as usize].fetch_add(1, Ordering::Release);
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! It takes every command that is waiting, and what comes while those are carried out, up to a bound, into one transaction.
 //! Each batch is checked against the state that includes the earlier batches of its group; one that fails leaves no trace
-//! and does not disturb the others. After one `fsync` the cache is brought up to date, the queues learn of their new
-//! messages, and all callers are answered.
+//! and does not disturb the others. The rows of messages that were processed meanwhile go in the same transaction. After one
+//! `fsync` the cache is brought up to date, the queues learn of their new messages, and all callers are answered.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use super::cache::{Cache, is_cacheable};
+use super::cache::{Cache, Revisions, is_cacheable};
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
 use super::figures::Meters;
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
@@ -44,6 +44,8 @@ pub(super) enum Command {
     Take(TakeCommand, oneshot::Sender<Result<Vec<DeadLetterId>>>),
     /// Remove documents whose time is over.
     RemoveExpired(oneshot::Sender<Result<usize>>),
+    /// Remove the rows of processed messages, as every group does.
+    RemoveProcessed(oneshot::Sender<Result<()>>),
     /// Finish, and end the thread.
     Close(oneshot::Sender<Result<()>>),
 }
@@ -51,6 +53,7 @@ pub(super) enum Command {
 pub(super) struct Writer {
     connection: Connection,
     cache: Arc<Cache>,
+    revisions: Arc<Revisions>,
     queues: Arc<Queues>,
     clock: Arc<dyn Clock>,
     /// Set when the disk failed in a way after which nothing that was written can be trusted until it is read again.
@@ -116,13 +119,14 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         cache: Arc<Cache>,
+        revisions: Arc<Revisions>,
         queues: Arc<Queues>,
         clock: Arc<dyn Clock>,
         failed: Arc<Mutex<Option<Error>>>,
         meters: Arc<OnceLock<Meters>>,
         size: Size,
     ) -> Self {
-        Writer { connection, cache, queues, clock, failed, meters, size, groups: 0 }
+        Writer { connection, cache, revisions, queues, clock, failed, meters, size, groups: 0 }
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
@@ -162,6 +166,8 @@ impl Writer {
             None => self.commit_group(commands, &mut group),
         };
         if outcome.is_ok() {
+            let changed = Table::ALL.into_iter().filter(|table| group.changed.iter().any(|key| key.table == *table));
+            let changed: Vec<Table> = changed.collect();
             for key in group.changed {
                 match group.overlay.remove(&key) {
                     Some(Some(doc)) if is_cacheable(&doc) => self.cache.insert(key, Some(doc)),
@@ -169,6 +175,7 @@ impl Writer {
                     None => {}
                 }
             }
+            changed.into_iter().for_each(|table| self.revisions.count(table));
             self.queues.offer(group.messages);
             group.taken.iter().for_each(|taken| self.queues.note_taken(taken));
         }
@@ -179,8 +186,11 @@ impl Writer {
 
     /// Does a group in one transaction. On an error nothing of it happened, and every caller is told.
     fn commit_group(&mut self, commands: &mut Incoming, group: &mut Group) -> Result<()> {
+        let processed = self.queues.take_processed();
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            Queues::remove(&transaction, &processed)?;
+            group.wrote = !processed.is_empty();
             let mut work = Work {
                 connection: &transaction,
                 cache: &self.cache,
@@ -209,6 +219,7 @@ impl Writer {
             group.answers.extend(commands.by_ref().map(answer_of));
         }
         result.map_err(|error| {
+            self.queues.put_back(processed);
             // After a failed fsync the kernel may have dropped the pages: only a restart, which reads the log again,
             // tells what is there. See "fsyncgate" (PostgreSQL, 2018).
             let fatal =
@@ -236,7 +247,9 @@ where
 fn answer_of(command: Command) -> Answer {
     match command {
         Command::Commit(_, reply) => answer(reply, Err(closed().into())),
-        Command::Queue(_, reply) | Command::Close(reply) => answer(reply, Err(closed())),
+        Command::Queue(_, reply) | Command::RemoveProcessed(reply) | Command::Close(reply) => {
+            answer(reply, Err(closed()))
+        }
         Command::Take(_, reply) => answer(reply, Err(closed())),
         Command::RemoveExpired(reply) => answer(reply, Err(closed())),
     }
@@ -276,7 +289,8 @@ impl Work<'_> {
             Command::Queue(command, reply) => settle(reply, self.change_message(&command, group)),
             Command::Take(command, reply) => settle(reply, self.take(command, group)),
             Command::RemoveExpired(reply) => settle(reply, self.remove_expired(group).map(Ok)),
-            Command::Close(reply) => settle(reply, Ok(Ok(()))),
+            // Those of this group are gone already.
+            Command::RemoveProcessed(reply) | Command::Close(reply) => settle(reply, Ok(Ok(()))),
         };
         group.answers.push(answer?);
         Ok(())
