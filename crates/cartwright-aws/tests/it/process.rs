@@ -21,6 +21,10 @@ use tokio::time::timeout;
 use crate::fake_aws::{FakeAws, PREFIX};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Memory of its own that a function may have, in KB: after its start, and after so many invocations. A tenth more is an error.
+const START_KB: u64 = 3_300;
+const WORKING_KB: u64 = 3_350;
+const INVOCATIONS: usize = 300;
 
 /// Lambda, as far as one function sees it, and the services the function calls, on one port.
 struct Lambda {
@@ -159,6 +163,36 @@ async fn the_api_answers_requests_until_it_is_told_to_stop() {
     let kept = first["_aws"]["CloudWatchMetrics"].as_array().unwrap();
     let names: Vec<_> = kept.iter().map(|directive| directive["Metrics"][0]["Name"].as_str().unwrap()).collect();
     assert_eq!(names, ["cartwright_http_requests_total", "cartwright_http_request_duration_seconds"]);
+}
+
+/// Memory of a process that is not a part of its program: that would depend on how it was compiled.
+#[cfg(target_os = "linux")]
+fn own_memory_kb(function: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", function.id().unwrap())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[expect(clippy::print_stdout, reason = "the figures, with --nocapture")]
+#[tokio::test]
+async fn a_function_stays_within_its_memory() {
+    let mut lambda = Lambda::start().await;
+    let function = lambda.run(&[("ROLE", "api"), ("SERVICE", "site"), ("METRICS", "off"), ("CARTWRIGHT_LOG", "warn")]);
+    let request = json!({"httpMethod": "GET", "path": "/health", "multiValueHeaders": {"Host": ["shop.example"]},
+        "requestContext": {"requestId": "gateway-1", "stage": "Prod"}});
+    assert_eq!(lambda.said().await.0, "next");
+    let started = own_memory_kb(&function);
+    lambda.events.send(request.clone()).unwrap();
+    assert_eq!(lambda.said().await.1["statusCode"], 200);
+    for _ in 0..INVOCATIONS {
+        assert_eq!(lambda.invoke(request.clone()).await.1["statusCode"], 200);
+    }
+    let working = own_memory_kb(&function);
+    println!("{started} KB after the start, {working} KB after {INVOCATIONS} invocations");
+    for (when, used, budget) in [("after the start", started, START_KB), ("at work", working, WORKING_KB)] {
+        assert!(used * 10 <= budget * 11, "{used} KB {when}, more than {budget}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! before the request came; a store that has no revisions has every answer made anew.
 
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -36,8 +37,10 @@ struct Answer {
     body: Bytes,
 }
 
-/// What is kept of one process. An answer is good while the revision it was made at is that of its table.
-pub struct KeptAnswers(Cache<String, (u64, Answer), Weight>);
+/// What is kept of one process, once there is something: most functions on AWS never keep anything. An answer is good while the
+/// revision it was made at is that of its table.
+#[derive(Default)]
+pub struct KeptAnswers(OnceLock<Cache<String, (u64, Answer), Weight>>);
 
 #[derive(Clone)]
 struct Weight;
@@ -48,9 +51,17 @@ impl Weighter<String, (u64, Answer)> for Weight {
     }
 }
 
-impl Default for KeptAnswers {
-    fn default() -> Self {
-        KeptAnswers(Cache::with_weighter(KEPT_ANSWERS, KEPT_BYTES, Weight))
+impl KeptAnswers {
+    fn find(&self, url: &str, revision: u64) -> Option<Answer> {
+        let (made_at, answer) = self.0.get()?.get(url)?;
+        (made_at == revision).then_some(answer)
+    }
+
+    fn keep(&self, url: &str, revision: u64, answer: &Answer) {
+        if url.len() + answer.body.len() <= MAX_KEPT_BYTES {
+            let answers = self.0.get_or_init(|| Cache::with_weighter(KEPT_ANSWERS, KEPT_BYTES, Weight));
+            answers.insert(url.to_owned(), (revision, answer.clone()));
+        }
     }
 }
 
@@ -74,14 +85,11 @@ impl<T: Serialize> Kept<T> {
         let kept = |answer| Kept { answer, body: PhantomData };
         // Asked before anything is read: what is changed meanwhile makes the answer an old one.
         let Some(revision) = app.store.revision(table) else { return Answer::of(make.await?).map(kept) };
-        let url = list.url();
-        if let Some((_, answer)) = app.kept().0.get(url).filter(|(made_at, _)| *made_at == revision) {
+        if let Some(answer) = app.kept().find(list.url(), revision) {
             return Ok(kept(answer));
         }
         let answer = Answer::of(make.await?)?;
-        if url.len() + answer.body.len() <= MAX_KEPT_BYTES {
-            app.kept().0.insert(url.to_owned(), (revision, answer.clone()));
-        }
+        app.kept().keep(list.url(), revision, &answer);
         Ok(kept(answer))
     }
 }

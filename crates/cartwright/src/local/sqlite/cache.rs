@@ -18,11 +18,15 @@ const MAX_CACHE_SHARDS: usize = 64;
 /// Largest document that is cached: a few large ones must not drive out many small ones.
 const MAX_CACHED_BYTES: usize = 16 * 1024;
 
-/// What is known of documents: what they are, or that there is none under the key.
-pub(super) type Cache = quick_cache::sync::Cache<Key, Option<Doc>, CacheWeight>;
+/// What is known of documents: what they are, or that there is none under the key. And how often each table was changed since
+/// the store was opened.
+pub(super) struct Cache {
+    documents: quick_cache::sync::Cache<Key, Option<Doc>, CacheWeight>,
+    revisions: [AtomicU64; Table::ALL.len()],
+}
 
 #[derive(Clone)]
-pub(super) struct CacheWeight;
+struct CacheWeight;
 
 impl Weighter<Key, Option<Doc>> for CacheWeight {
     /// The text, about as much again for its parsed form, the keys, and the maps' own overhead.
@@ -32,19 +36,39 @@ impl Weighter<Key, Option<Doc>> for CacheWeight {
     }
 }
 
-/// How often each table was changed since the store was opened.
-#[derive(Default)]
-pub(super) struct Revisions([AtomicU64; Table::ALL.len()]);
-
-impl Revisions {
-    pub(super) fn of(&self, table: Table) -> u64 {
-        self.0[table as usize].load(Ordering::Acquire)
+impl Cache {
+    /// What is known of the document under `key`.
+    pub(super) fn get(&self, key: &Key) -> Option<Option<Doc>> {
+        self.documents.get(key)
     }
 
-    /// Counts a change, once it is durable and the cache knows it: who reads after asking for the new number must not find in
-    /// the cache what was there before.
-    pub(super) fn count(&self, table: Table) {
-        self.0[table as usize].fetch_add(1, Ordering::Release);
+    /// Takes over what a group has made of documents; what is `None` was deleted. To be called once it is durable, before
+    /// anybody is told.
+    pub(super) fn update(&self, changed: impl IntoIterator<Item = (Key, Option<Doc>)>) {
+        let mut tables = [false; Table::ALL.len()];
+        for (key, doc) in changed {
+            tables[key.table as usize] = true;
+            match doc {
+                Some(doc) if is_cacheable(&doc) => self.documents.insert(key, Some(doc)),
+                _ => drop(self.documents.remove(&key)),
+            }
+        }
+        // Last: who reads after asking for the new revision must not find what was there before.
+        for (revision, _) in self.revisions.iter().zip(tables).filter(|(_, is_changed)| *is_changed) {
+            revision.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    pub(super) fn revision(&self, table: Table) -> u64 {
+        self.revisions[table as usize].load(Ordering::Acquire)
+    }
+
+    pub(super) fn hits(&self) -> u64 {
+        self.documents.hits()
+    }
+
+    pub(super) fn misses(&self) -> u64 {
+        self.documents.misses()
     }
 }
 
@@ -58,13 +82,15 @@ pub(super) fn new_cache() -> Cache {
         .shards((cores * 4).min(MAX_CACHE_SHARDS))
         .build()
         .expect("both capacities are given");
-    Cache::with_options(options, CacheWeight, DefaultHashBuilder::default(), DefaultLifecycle::default())
+    let (hash, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+    let documents = quick_cache::sync::Cache::with_options(options, CacheWeight, hash, lifecycle);
+    Cache { documents, revisions: Default::default() }
 }
 
 /// Reads a document past the cache, and puts what was found there, also that there is none, unless the writer has changed it
 /// meanwhile: the placeholder that is taken before reading is gone when the writer has touched the key.
 pub(super) fn read_through(connection: &Connection, cache: &Cache, key: &Key) -> rusqlite::Result<Option<Doc>> {
-    let found = match cache.get_value_or_guard(key, None) {
+    let found = match cache.documents.get_value_or_guard(key, None) {
         GuardResult::Value(known) => known,
         GuardResult::Guard(guard) => {
             let found = read_document(connection, key)?;
@@ -80,6 +106,6 @@ pub(super) fn read_through(connection: &Connection, cache: &Cache, key: &Key) ->
     Ok(cache.get(key).unwrap_or(found))
 }
 
-pub(super) fn is_cacheable(doc: &Doc) -> bool {
+fn is_cacheable(doc: &Doc) -> bool {
     doc.body.text().len() <= MAX_CACHED_BYTES
 }

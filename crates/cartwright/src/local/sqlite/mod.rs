@@ -29,7 +29,7 @@ use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_
 use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::rest::Refusals;
-use cache::{Cache, Revisions, new_cache, read_through};
+use cache::{Cache, new_cache, read_through};
 use figures::Meters;
 use queues::Queues;
 use writer::Command;
@@ -132,7 +132,6 @@ pub struct SqliteStore {
     file: PathBuf,
     commands: mpsc::Sender<Command>,
     cache: Arc<Cache>,
-    revisions: Arc<Revisions>,
     queues: Arc<Queues>,
     readers: Arc<Mutex<Vec<Connection>>>,
     reader_slots: Semaphore,
@@ -165,14 +164,13 @@ impl SqliteStore {
         let queues =
             Arc::new(Queues::load(&connection, clock.now()).map_err(|source| open_error(&file, source.into()))?);
         let counting = start_counting(&file, &queues)?;
-        let (cache, revisions) = (Arc::new(new_cache()), Arc::<Revisions>::default());
+        let cache = Arc::new(new_cache());
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
         let (health, meters) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
         let is_mapped = Arc::new(AtomicBool::new(is_mapped(&file)));
         let writer = writer::Writer::new(
             connection,
             Arc::clone(&cache),
-            Arc::clone(&revisions),
             Arc::clone(&queues),
             clock,
             Arc::clone(&health),
@@ -188,7 +186,6 @@ impl SqliteStore {
             file,
             commands,
             cache,
-            revisions,
             queues,
             readers: Arc::default(),
             reader_slots: Semaphore::new(MAX_READERS),
@@ -345,7 +342,7 @@ impl Store for SqliteStore {
     }
 
     fn revision(&self, table: Table) -> Option<u64> {
-        Some(self.revisions.of(table))
+        Some(self.cache.revision(table))
     }
 
     fn health(&self) -> Result<()> {

@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use super::cache::{Cache, Revisions, is_cacheable};
+use super::cache::Cache;
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
 use super::figures::Meters;
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
@@ -53,7 +53,6 @@ pub(super) enum Command {
 pub(super) struct Writer {
     connection: Connection,
     cache: Arc<Cache>,
-    revisions: Arc<Revisions>,
     queues: Arc<Queues>,
     clock: Arc<dyn Clock>,
     /// Set when the disk failed in a way after which nothing that was written can be trusted until it is read again.
@@ -119,14 +118,13 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         cache: Arc<Cache>,
-        revisions: Arc<Revisions>,
         queues: Arc<Queues>,
         clock: Arc<dyn Clock>,
         failed: Arc<Mutex<Option<Error>>>,
         meters: Arc<OnceLock<Meters>>,
         size: Size,
     ) -> Self {
-        Writer { connection, cache, revisions, queues, clock, failed, meters, size, groups: 0 }
+        Writer { connection, cache, queues, clock, failed, meters, size, groups: 0 }
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
@@ -166,16 +164,8 @@ impl Writer {
             None => self.commit_group(commands, &mut group),
         };
         if outcome.is_ok() {
-            let changed = Table::ALL.into_iter().filter(|table| group.changed.iter().any(|key| key.table == *table));
-            let changed: Vec<Table> = changed.collect();
-            for key in group.changed {
-                match group.overlay.remove(&key) {
-                    Some(Some(doc)) if is_cacheable(&doc) => self.cache.insert(key, Some(doc)),
-                    Some(_) => drop(self.cache.remove(&key)),
-                    None => {}
-                }
-            }
-            changed.into_iter().for_each(|table| self.revisions.count(table));
+            let (changed, mut overlay) = (group.changed, group.overlay);
+            self.cache.update(changed.into_iter().filter_map(|key| overlay.remove(&key).map(|doc| (key, doc))));
             self.queues.offer(group.messages);
             group.taken.iter().for_each(|taken| self.queues.note_taken(taken));
         }
