@@ -128,7 +128,7 @@ fn currency_mismatch(ours: Currency, theirs: Currency) -> Error {
 pub struct Decimal(String);
 
 /// Exponents beyond this are refused: no price has them, and expanding them would cost memory.
-const MAX_EXPONENT: i32 = 20;
+const MAX_EXPONENT: u32 = 20;
 
 impl Decimal {
     /// The decimal text of a number: optional sign, digits, optional fraction, optional exponent.
@@ -179,7 +179,7 @@ fn split_decimal(text: &str) -> Result<(bool, String, i32), Invalid> {
     if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || mantissa.ends_with('.') {
         return Err(not_a_number());
     }
-    if exponent.abs() > MAX_EXPONENT || mantissa.len() > 40 {
+    if exponent.unsigned_abs() > MAX_EXPONENT || mantissa.len() > 40 {
         return Err(invalid("must be a number of at most 40 digits"));
     }
     Ok((negative, format!("{whole}{fraction}"), fraction.len() as i32 - exponent))
@@ -487,8 +487,13 @@ fn ksuid_seconds(at: jiff::Timestamp) -> u32 {
 impl TryFrom<String> for OrderId {
     type Error = Invalid;
     fn try_from(text: String) -> Result<Self, Invalid> {
-        let well_formed = text.len() == 27 && <Ksuid as std::str::FromStr>::from_str(&text).is_ok();
-        if well_formed { Ok(OrderId(text)) } else { Err(invalid("must be an order id (a KSUID of 27 characters)")) }
+        // The library takes what is greater than the greatest id, and what is not ASCII: only what it writes itself is one.
+        let id = <Ksuid as std::str::FromStr>::from_str(&text).ok().filter(|_| text.len() == 27);
+        if id.is_some_and(|id| id.to_string() == text) {
+            Ok(OrderId(text))
+        } else {
+            Err(invalid("must be an order id (a KSUID of 27 characters)"))
+        }
     }
 }
 
@@ -589,6 +594,17 @@ mod tests {
     }
 
     #[test]
+    fn a_number_has_at_most_forty_digits_and_an_exponent_of_twenty() {
+        let (forty, one_more) = ("1".repeat(40), "1".repeat(41));
+        for text in [forty.as_str(), "1e20", "1e-20", "0e20"] {
+            assert_eq!(Decimal::parse(text).unwrap().as_str(), text);
+        }
+        for text in [one_more.as_str(), "1e21", "1e-21", "0e21", "0e-2147483648"] {
+            assert_eq!(Decimal::parse(text), Err(invalid("must be a number of at most 40 digits")), "{text}");
+        }
+    }
+
+    #[test]
     fn a_currency_without_decimals_takes_none() {
         let yen = |text: &str| Decimal::parse(text).unwrap().to_money(Currency::JPY).map(|money| money.amount);
         assert_eq!(yen("1200"), Ok(1200));
@@ -614,6 +630,53 @@ mod tests {
             proptest::prop_assert!(first <= OrderId::last_of_second(at(a)));
             proptest::prop_assert_eq!(first.as_str().parse::<OrderId>().unwrap(), first);
         }
+    }
+
+    /// The ids are examples of those who devised KSUIDs.
+    #[test]
+    fn an_order_id_tells_the_second_of_ordering_as_every_ksuid_tells_its_own() {
+        for (id, at) in [
+            ("0ujtsYcgvSTl8PAuAdqWYSMnLOv", "2017-10-10T04:00:47Z"),
+            ("0ujzPyRiIAffKhBux4PvQdDqMHY", "2017-10-10T04:46:20Z"),
+        ] {
+            let at: jiff::Timestamp = at.parse().unwrap();
+            let (first, last) = (OrderId::new(at, [0; 12]), OrderId::last_of_second(at));
+            assert!(first.as_str() < id && id < last.as_str(), "{first} {id} {last}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_order_id_is_refused() {
+        let id = "0ujtsYcgvSTl8PAuAdqWYSMnLOv";
+        assert!(id.parse::<OrderId>().is_ok());
+        let beyond = ["z".repeat(27), format!("İ{}", "z".repeat(25))];
+        for text in ["", &id[1..], &format!("{id}0"), &id.replace('t', "-"), &"!".repeat(27), &beyond[0], &beyond[1]] {
+            assert!(text.parse::<OrderId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_trimmed_and_one_that_will_not_do_is_told_what_would() {
+        assert_eq!(Text::<1, 5>::try_from("  Ann \n").unwrap().as_str(), "Ann");
+        assert_eq!(Text::<0, 5>::try_from(" \t ").unwrap(), Text::<0, 5>::default());
+        for (refused, why) in [
+            (Text::<1, 5>::try_from("  ").unwrap_err(), "must not be empty"),
+            (Text::<2, 5>::try_from("").unwrap_err(), "must not be empty"),
+            (Text::<0, 5>::try_from("sixsix").unwrap_err(), "must be at most 5 characters"),
+            (Text::<1, 5>::try_from("sixsix").unwrap_err(), "must be at most 5 characters"),
+            (Text::<2, 5>::try_from("sixsix").unwrap_err(), "must be 2 to 5 characters"),
+            (Text::<2, 5>::try_from("x").unwrap_err(), "must be 2 to 5 characters"),
+        ] {
+            assert_eq!(refused.to_string(), why);
+        }
+    }
+
+    #[test]
+    fn the_longest_user_name_and_the_longest_address_are_taken_and_no_longer_ones() {
+        let name = |length: usize| Username::try_from("a".repeat(length));
+        let email = |length: usize| Email::try_from("a".repeat(length - "@example.com".len()) + "@example.com");
+        assert!(name(64).is_ok() && name(65).is_err());
+        assert!(email(254).is_ok() && email(255).is_err());
     }
 
     #[test]

@@ -226,10 +226,30 @@ pub(crate) fn unauthenticated(message: impl Into<String>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn known(role: Role, username: Option<&str>) -> Principal {
         Principal::Known(Known::new("key:1", "test", role, username.map(|name| name.try_into().unwrap())))
+    }
+
+    #[test]
+    fn a_role_is_found_by_its_name_and_by_no_other() {
+        for role in [Role::Customer, Role::Staff, Role::Admin] {
+            assert_eq!(Role::named(role.name()), Some(role));
+        }
+        for name in ["", "Admin", "owner"] {
+            assert_eq!(Role::named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_route_requires_is_told_in_a_sentence_of_its_own() {
+        let all = [Requires::Anyone, Requires::Customer, Requires::Staff, Requires::Admin];
+        let told = BTreeSet::from(all.map(Requires::about));
+        assert_eq!(told.len(), all.len(), "{told:?}");
+        assert!(told.iter().all(|sentence| sentence.ends_with('.')), "{told:?}");
     }
 
     #[test]
@@ -268,5 +288,13 @@ mod tests {
         for staff in [known(Role::Staff, None), known(Role::Admin, Some("ann")), Principal::Operator] {
             assert!(staff.must_be_settled().is_ok() && staff.may_act_for(&own) && staff.may_act_for(&other));
         }
+    }
+
+    #[test]
+    fn whoever_reaches_for_what_is_anothers_is_told_whom_their_credential_names() {
+        let bob: Username = "bob".try_into().unwrap();
+        let told = |who: Principal| who.must_act_for(&bob).unwrap_err().message().to_owned();
+        assert!(told(known(Role::Customer, Some("ann"))).contains("you are ann"));
+        assert!(told(known(Role::Customer, None)).contains("names no customer"));
     }
 }

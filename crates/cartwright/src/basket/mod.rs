@@ -384,6 +384,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_what_was_in_a_basket_is_left_when_it_is_closed() {
+        let basket = Basket {
+            id: 7,
+            user_name: "ann".try_into().unwrap(),
+            lines: vec![line(1, 3, 1000)],
+            updated_at: Timestamp::UNIX_EPOCH,
+            closed: false,
+        };
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let left = basket.close(now);
+        assert_eq!(left, Basket { lines: Vec::new(), updated_at: now, closed: true, ..basket });
+    }
+
+    #[test]
     fn a_full_basket_of_the_dearest_things_still_adds_up() {
         let dearest = i64::from(crate::values::MAX_QUANTITY) * crate::values::MAX_AMOUNT_MINOR;
         assert!(dearest.checked_mul(MAX_LINES as i64).is_some());

@@ -486,6 +486,33 @@ mod tests {
     }
 
     #[test]
+    fn stock_goes_down_to_what_is_reserved_and_up_to_the_largest_and_no_further() {
+        let (free, held) = (Stock { on_hand: 5, available: 5 }, Stock { on_hand: 5, available: 2 });
+        for (stock, by, expected) in [
+            (free, -5, Ok((0, 0))),
+            (free, -6, Err("stock_insufficient")),
+            (held, -2, Ok((3, 0))),
+            (held, -3, Err("stock_reserved")),
+            (free, MAX_STOCK - 5, Ok((MAX_STOCK, MAX_STOCK))),
+            (free, MAX_STOCK - 4, Err("stock_too_large")),
+        ] {
+            let changed = stock.change(by).map(|changed| (changed.on_hand, changed.available));
+            assert_eq!(changed.map_err(|error| error.code()), expected, "{stock:?} {by}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_pieces_is_written_as_it_was_read() {
+        for count in [0, 7, MAX_STOCK] {
+            let read = StockCount::try_from(count).unwrap();
+            assert_eq!((read.get(), serde_json::to_value(read).unwrap()), (count, serde_json::json!(count)));
+        }
+        for count in [-1, MAX_STOCK + 1] {
+            assert!(StockCount::try_from(count).is_err(), "{count}");
+        }
+    }
+
+    #[test]
     fn two_lines_of_one_product_are_one_demand() {
         let offers = BTreeMap::from([offer(1, 100, Some(5))]);
         let rejections = reserve(&[demand(1, 100, 3), demand(1, 100, 3)], &offers).unwrap_err();

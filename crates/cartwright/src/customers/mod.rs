@@ -163,15 +163,37 @@ pub fn taken(username: bool, email: bool) -> Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_address_book_is_kept_in_order_and_bounded() {
-        let now = Timestamp::UNIX_EPOCH;
-        let mut ann = Customer::new(
+    fn new_customer() -> Customer {
+        Customer::new(
             "ann".try_into().unwrap(),
             Email::try_from("a@b".to_owned()).unwrap(),
             "Ann".try_into().unwrap(),
-            now,
-        );
+            Timestamp::UNIX_EPOCH,
+        )
+    }
+
+    #[test]
+    fn what_changes_of_a_customer_is_kept_with_the_time_it_changed() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let address = |text: &str| PostalAddress::try_from(text).unwrap();
+        let ann = new_customer().with_main_address(address("17 Nightingale Lane"), Timestamp::UNIX_EPOCH);
+        let patch = CustomerPatch { email: None, name: Some("Anna".try_into().unwrap()) };
+        let renamed = ann.patched(&patch, now);
+        assert_eq!((renamed.name.as_str(), renamed.email.as_str()), ("Anna", "a@b"));
+        for changed in [
+            renamed,
+            ann.with_address(AddressLabel::default(), address("3 Hidden Mews"), now).unwrap().0,
+            ann.without_address(1, now).unwrap(),
+            ann.with_main_address(address("3 Hidden Mews"), now),
+        ] {
+            assert_eq!((changed.created_at, changed.updated_at), (ann.created_at, now), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_book_is_kept_in_order_and_bounded() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut ann = new_customer();
         for n in 1..=MAX_ADDRESSES as u32 {
             let (changed, id) = ann.with_address("".try_into().unwrap(), "x".try_into().unwrap(), now).unwrap();
             assert_eq!(id, n);

@@ -180,6 +180,40 @@ mod tests {
     use crate::ordering::Status;
     use crate::values::{Money, ProductId};
 
+    fn ann() -> Username {
+        "ann".try_into().unwrap()
+    }
+
+    fn id_of(byte: u8) -> OrderId {
+        OrderId::new(jiff::Timestamp::UNIX_EPOCH, [byte; 12])
+    }
+
+    fn entry(facts: Facts) -> InboxEntry {
+        InboxEntry {
+            sequence: 1,
+            notification: Notification {
+                id: Uuid::nil(),
+                event: "OrderConfirmed".to_owned(),
+                at: jiff::Timestamp::UNIX_EPOCH,
+                correlation_id: String::new(),
+                audience: Audience::Customers,
+                subject: String::new(),
+                text: String::new(),
+                facts,
+            },
+        }
+    }
+
+    fn of_order(byte: u8) -> InboxEntry {
+        let total = Money::zero(iso_currency::Currency::EUR);
+        entry(Facts::Order { order_id: id_of(byte), user_name: ann(), status: Status::Confirmed, total })
+    }
+
+    fn of_product() -> InboxEntry {
+        let product_id = ProductId(Uuid::nil());
+        entry(Facts::Product { product_id, product_name: None, available: 1, user_name: None })
+    }
+
     #[test]
     fn a_topic_is_what_its_text_says() {
         let order = format!("order:{}", OrderId::new(jiff::Timestamp::UNIX_EPOCH, [7; 12]));
@@ -205,32 +239,21 @@ mod tests {
 
     #[test]
     fn an_inbox_feeds_a_topic_with_all_its_entries_or_with_those_about_an_order() {
-        let id_of = |byte| OrderId::new(jiff::Timestamp::UNIX_EPOCH, [byte; 12]);
-        let ann = Username::try_from("ann").unwrap();
-        let entry = |facts| InboxEntry {
-            sequence: 1,
-            notification: Notification {
-                id: Uuid::nil(),
-                event: "OrderConfirmed".to_owned(),
-                at: jiff::Timestamp::UNIX_EPOCH,
-                correlation_id: String::new(),
-                audience: Audience::Customers,
-                subject: String::new(),
-                text: String::new(),
-                facts,
-            },
-        };
-        let of_order = |byte| {
-            let total = Money::zero(iso_currency::Currency::EUR);
-            entry(Facts::Order { order_id: id_of(byte), user_name: ann.clone(), status: Status::Confirmed, total })
-        };
-        let product_id = ProductId(Uuid::nil());
-        let of_product = entry(Facts::Product { product_id, product_name: None, available: 1, user_name: None });
-        let fed_by = |order| Source::Entries { inbox: Inbox::Customer(ann.clone()), order };
+        let fed_by = |order| Source::Entries { inbox: Inbox::Customer(ann()), order };
         let (all, one) = (fed_by(None), fed_by(Some(id_of(7))));
-        assert!(all.has(&of_order(7)) && all.has(&of_product));
+        assert!(all.has(&of_order(7)) && all.has(&of_product()));
         assert!(one.has(&of_order(7)));
-        assert!(!one.has(&of_order(8)) && !one.has(&of_product));
+        assert!(!one.has(&of_order(8)) && !one.has(&of_product()));
         assert!(!Source::Purchases.has(&of_order(7)));
+    }
+
+    #[test]
+    fn an_entry_belongs_to_its_inbox_and_that_of_a_customer_to_its_order_too() {
+        let (customer, inbox) = (Topic::Customer(ann()), Inbox::Customer(ann()));
+        assert_eq!(topics_of(&inbox, &of_order(7)), [customer.clone(), Topic::Order(id_of(7))]);
+        assert_eq!(topics_of(&inbox, &of_product()), [customer]);
+        for entry in [of_order(7), of_product()] {
+            assert_eq!(topics_of(&Inbox::Operators, &entry), [Topic::Operators]);
+        }
     }
 }

@@ -133,11 +133,6 @@ impl Following {
         self.is_behind || self.listening.as_ref().is_some_and(|listening| listening.newest() > self.position)
     }
 
-    /// Whether it is told when there is more. Else everything there is has been told when it is not behind.
-    pub fn waits(&self) -> bool {
-        self.listening.is_some()
-    }
-
     /// What comes next, at most [`MAX_AT_ONCE`].
     ///
     /// # Errors

@@ -429,4 +429,17 @@ mod tests {
         assert_eq!(serde_json::to_value(&notification.facts).unwrap(), facts);
         assert_eq!((notification.event.as_str(), notification.correlation_id.as_str()), ("OrderShipped", "req-1"));
     }
+
+    #[test]
+    fn of_messages_that_die_in_a_queue_operators_are_told_once_a_minute() {
+        let id = |queue, second| {
+            let at = Timestamp::from_second(second).unwrap();
+            of_dead_letter(queue, Some("OrderPlaced"), "malformed_event", at).id
+        };
+        let first = id(Queue::OrderQueue, 120);
+        assert_eq!(first, id(Queue::OrderQueue, 179), "in the same minute");
+        for (queue, second) in [(Queue::OrderQueue, 119), (Queue::OrderQueue, 180), (Queue::StockQueue, 120)] {
+            assert_ne!(first, id(queue, second), "{} at {second}", queue.name());
+        }
+    }
 }

@@ -105,7 +105,9 @@ mod tests {
 
     #[test]
     fn an_id_is_text_of_reasonable_length() {
-        assert_eq!(item(r#"{"id":"a"}"#).id("").unwrap(), "a");
+        for good in ["a", &"x".repeat(MAX_ID_BYTES)] {
+            assert_eq!(item(&format!(r#"{{"id":"{good}"}}"#)).id("").unwrap(), good);
+        }
         for bad in [r#"{}"#, r#"{"id":1}"#, r#"{"id":""}"#, &format!(r#"{{"id":"{}"}}"#, "x".repeat(MAX_ID_BYTES + 1))]
         {
             assert_eq!(item(bad).id("").unwrap_err().code(), "invalid_request", "{bad}");

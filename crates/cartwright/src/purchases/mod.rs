@@ -566,6 +566,24 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_reference_and_the_first_time_there_is_are_taken_and_none_beyond() {
+        let longest = "é".repeat(MAX_REFERENCE);
+        assert_eq!(Reference::try_from(longest.clone()).unwrap().as_str(), longest);
+        assert!(Reference::try_from(longest + "x").is_err());
+        for (text, is_taken) in [("1970-01-01T00:00:00Z", true), ("1969-12-31T23:59:59.999Z", false)] {
+            assert_eq!(PurchaseTime::try_from(text.to_owned()).is_ok(), is_taken, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_noted_once_and_never_in_place_of_a_later_one() {
+        let noted = Stored::default().fail(failure(5)).unwrap();
+        for (version, is_noted) in [(4, false), (5, false), (6, true)] {
+            assert_eq!(noted.fail(failure(version)).is_some(), is_noted, "version {version}");
+        }
+    }
+
+    #[test]
     fn a_purchase_stands_where_door_and_queue_say() {
         let stored = |applied: Option<Revision>, failed: Option<u32>| Stored { applied, failure: failed.map(failure) };
         let (create, update, delete) =
@@ -586,6 +604,9 @@ mod tests {
         assert_eq!(standing(None, &stored(None, Some(1))), Some((1, Progress::Failed, Action::Update, None)));
         let failed = stored(Some(create.clone()), Some(5));
         assert_eq!(standing(Some(&update), &failed), Some((5, Progress::Failed, Action::Update, Some(2))));
+        assert_eq!(standing(Some(&delete), &failed), Some((5, Progress::Failed, Action::Delete, None)));
+        let good_after_all = stored(Some(update.clone()), Some(2));
+        assert_eq!(standing(Some(&update), &good_after_all), Some((2, Progress::Stored, Action::Update, Some(2))));
         let mended = stored(Some(revision(6, Action::Update)), Some(5));
         assert_eq!(standing(Some(&create), &mended), Some((6, Progress::Stored, Action::Update, Some(6))));
         let deleted = stored(Some(delete.clone()), Some(5));

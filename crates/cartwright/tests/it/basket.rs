@@ -140,6 +140,21 @@ async fn baskets_are_listed_by_user_name() {
 }
 
 #[tokio::test]
+async fn a_page_of_baskets_is_full_and_no_fuller_though_one_was_closed_a_moment_ago() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    for user in ["ann", "bob", "cy", "dee", "eve"] {
+        shop.fill(user, &phone, 1).await;
+    }
+    shop.delete("/v1/baskets/ann").await.expect(204);
+    let page = shop.get("/v1/baskets?limit=2").await.expect(200);
+    let baskets = page["items"].as_array().unwrap();
+    let names: Vec<&str> = baskets.iter().map(|basket| basket["userName"].as_str().unwrap()).collect();
+    assert_eq!(names, ["bob", "cy"]);
+    assert_eq!(shop.all("/v1/baskets?limit=2").await.len(), 4);
+}
+
+#[tokio::test]
 async fn a_basket_changed_meanwhile_is_not_overwritten() {
     let shop = TestShop::new().await;
     let phone = shop.product("phone", 100, 5).await;

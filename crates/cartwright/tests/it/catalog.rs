@@ -46,6 +46,25 @@ async fn a_product_is_created_read_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn each_field_of_a_product_can_be_changed_alone() {
+    let shop = TestShop::new().await;
+    let path = format!("/v1/products/{}", shop.product("phone", 100, 5).await);
+    for (field, value) in [
+        ("name", json!("Telephone")),
+        ("description", json!("Rings")),
+        ("imageFile", json!("t.svg")),
+        ("category", json!("Home")),
+        ("price", json!({"amount": 250, "currency": "USD"})),
+    ] {
+        let mut expected = shop.get(&path).await.expect(200);
+        let changed = shop.patch(&path, json!({field: value})).await.expect(200);
+        expected[field] = value;
+        expected["updatedAt"] = changed["updatedAt"].clone();
+        assert_eq!(changed, expected, "{field}");
+    }
+}
+
+#[tokio::test]
 async fn the_classic_paths_of_products() {
     let shop = TestShop::new().await;
     let created =
@@ -226,6 +245,34 @@ async fn stock_is_received_written_off_and_counted_and_the_ledger_adds_up() {
     assert_eq!((refused.status.as_u16(), refused.code()), (409, "stock_not_tracked"));
     shop.put(&format!("/v1/products/{untracked}/stock"), json!({"onHand": 2})).await.expect(200);
     assert_eq!(shop.stock(&untracked).await, (2, 0, 2), "counting starts tracking");
+    shop.deliver().await;
+}
+
+#[tokio::test]
+async fn the_stock_that_is_set_on_the_classic_path_is_what_may_still_be_sold() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 10).await;
+    shop.order("ann", &phone, 3).await;
+    let updated = shop.put(&format!("/product/{phone}"), json!({"stock": 5})).await.expect(200);
+    assert_eq!(updated["body"]["stock"], 5);
+    assert_eq!(shop.stock(&phone).await, (8, 3, 5), "what orders hold is in the house too");
+    shop.deliver().await;
+    assert_eq!(shop.ledger(&phone).await.1, (8, 5));
+}
+
+#[tokio::test]
+async fn whoever_counts_the_stock_can_count_on_by_the_tag_of_the_answer() {
+    let shop = TestShop::new().await;
+    let path = format!("/v1/products/{}", shop.product("phone", 100, None).await);
+    let stock = format!("{path}/stock");
+    let mut tag = shop.get(&path).await.header("etag").to_owned();
+    for count in [5, 9, 7] {
+        let headers = [("content-type", "application/json"), ("if-match", tag.as_str())];
+        let counted = shop.send(Method::PUT, &stock, &headers, json!({"onHand": count}).to_string()).await;
+        assert_eq!((counted.status.as_u16(), &counted.body["onHand"]), (200, &json!(count)));
+        tag = counted.header("etag").to_owned();
+        assert_eq!(shop.get(&stock).await.header("etag"), tag);
+    }
     shop.deliver().await;
 }
 

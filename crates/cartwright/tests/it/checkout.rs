@@ -420,6 +420,46 @@ async fn a_price_changed_since_it_was_put_in_is_told_with_both_totals_and_accept
 }
 
 #[tokio::test]
+async fn an_order_bears_the_names_its_products_have_at_the_checkout() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    shop.fill("ann", &phone, 1).await;
+    shop.patch(&format!("/v1/products/{phone}"), json!({"name": "phone, mended"})).await.expect(200);
+    let order = shop.checkout("ann").await;
+    shop.deliver().await;
+    let order = shop.get(&format!("/v1/orders/{order}")).await.expect(200);
+    assert_eq!((&order["status"], &order["lines"][0]["name"]), (&json!("CONFIRMED"), &json!("phone, mended")));
+}
+
+#[tokio::test]
+async fn what_costs_nothing_can_be_ordered() {
+    let shop = TestShop::new().await;
+    let sample = shop.product("sample", 0, 5).await;
+    let order = shop.order("ann", &sample, 2).await;
+    assert_eq!(shop.status(&order).await, "CONFIRMED");
+    assert_eq!(shop.stock(&sample).await, (5, 2, 3));
+}
+
+#[tokio::test]
+async fn an_email_address_that_is_left_empty_is_none_and_one_that_is_wrong_is_refused() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    for email in ["", "  "] {
+        shop.fill("ann", &phone, 1).await;
+        shop.post("/v1/baskets/ann/checkout", json!({"contact": {"email": email}})).await.expect(202);
+        shop.fill("ann", &phone, 1).await;
+        shop.post("/basket/checkout", json!({"userName": "ann", "email": email})).await.expect(200);
+    }
+    shop.deliver().await;
+    let orders = shop.all("/v1/orders?customer=ann").await;
+    let nobody = json!({"firstName": "", "lastName": "", "address": ""});
+    assert!(orders.len() == 4 && orders.iter().all(|order| order["contact"] == nobody), "{orders:?}");
+    shop.fill("ann", &phone, 1).await;
+    let wrong = shop.post("/v1/baskets/ann/checkout", json!({"contact": {"email": "nowhere"}})).await;
+    assert_eq!((wrong.status.as_u16(), wrong.pointers()), (400, vec!["/contact/email"]));
+}
+
+#[tokio::test]
 async fn a_checkout_of_nothing_or_of_what_is_gone_is_refused() {
     let shop = TestShop::new().await;
     assert_eq!(shop.post("/v1/baskets/ann/checkout", json!({})).await.code(), "basket_not_found");

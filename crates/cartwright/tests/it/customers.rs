@@ -295,6 +295,21 @@ async fn an_erased_customer_leaves_orders_without_personal_data() {
     assert_eq!(count("SELECT count(*) FROM ordering WHERE instr(body, ?1) > 0"), 0);
 }
 
+#[tokio::test]
+async fn the_basket_of_an_erased_customer_is_thrown_away_and_not_the_next_of_that_name() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 5).await;
+    shop.fill("ann", &phone, 1).await;
+    for name in ["ann", "bob"] {
+        shop.customer(name).await;
+        shop.delete(&format!("/v1/customers/{name}")).await.expect(204);
+    }
+    shop.fill("bob", &phone, 2).await;
+    shop.deliver().await;
+    assert_eq!(shop.get("/v1/baskets/ann").await.code(), "basket_not_found");
+    assert_eq!(shop.get("/v1/baskets/bob").await.expect(200)["items"][0]["quantity"], 2, "somebody filled it since");
+}
+
 /// Someone of the same name, who says nothing of themselves.
 async fn check_out_as_another(shop: &TestShop, phone: &str) -> String {
     if shop.get("/v1/baskets/ann").await.status == 200 {

@@ -181,6 +181,24 @@ async fn what_others_said_and_what_the_next_of_that_name_says_is_left_alone() {
 }
 
 #[tokio::test]
+async fn dead_letters_of_an_erased_customer_are_found_behind_a_page_of_others() {
+    let shop = TestShop::new().await;
+    keyed(&shop, "k-add", "/v1/customers", new_customer()).await.expect(201);
+    // Together they are more than a page of dead letters has.
+    for _ in 0..6 {
+        let detail = json!({"userName": "bob", "items": "all", "padding": "x".repeat(240_000)});
+        shop.emit(shop.event("CheckoutBasket", detail)).await;
+    }
+    shop.emit(malformed(&shop, "ann")).await;
+    shop.deliver().await;
+    assert_eq!(shop.dead_letters(Queue::OrderQueue).await.len(), 7);
+    shop.delete("/v1/customers/ann").await.expect(204);
+    shop.deliver_with_retries().await;
+    assert_eq!(shop.dead_letters(Queue::OrderQueue).await.len(), 7, "none is lost");
+    assert_eq!(places(&shop, &SECRETS), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_dead_letter_that_is_redriven_while_its_customer_is_erased_ends_without_their_data() {
     let shop = TestShop::new().await;
     keyed(&shop, "k-add", "/v1/customers", new_customer()).await.expect(201);

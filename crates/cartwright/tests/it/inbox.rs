@@ -1,6 +1,8 @@
 //! Inboxes: what customers and operators were told, in order, read and unread, and gone with an erased customer.
 
 use cartwright::events::{Queue, handle};
+use cartwright::notifications::newest_of;
+use cartwright::store::{Store, Table};
 use serde_json::{Value, json};
 
 use crate::shop::TestShop;
@@ -54,6 +56,11 @@ async fn what_was_read_stays_read_and_only_what_is_there_can_be() {
         let marks = page["items"].as_array().unwrap().iter().filter(|item| item["read"] == true).count();
         assert_eq!(marks as u64, 4 - unread);
     }
+    let revision = shop.store.revision(Table::Notifications);
+    for up_to in [4, 1] {
+        shop.put(&read, json!({"upTo": up_to})).await.expect(204);
+    }
+    assert_eq!(shop.store.revision(Table::Notifications), revision, "what was read already costs no write");
     let beyond = shop.put(&read, json!({"upTo": 5})).await;
     assert_eq!((beyond.status.as_u16(), beyond.pointers()), (400, vec!["/upTo"]));
     assert_eq!(shop.put(&read, json!({"upTo": -1})).await.pointers(), ["/upTo"]);
@@ -88,6 +95,9 @@ async fn the_export_of_a_customer_has_what_they_were_told() {
     let export = shop.get("/v1/customers/ann/export").await.expect(200);
     let inbox = export["inbox"].as_array().unwrap();
     assert_eq!(numbers(inbox), (1..=120).rev().collect::<Vec<u64>>());
+    let newest = newest_of(&shop.app, &"ann".try_into().unwrap(), 110).await.unwrap();
+    let newest: Vec<u64> = newest.iter().map(|item| item.sequence).collect();
+    assert_eq!(newest, (11..=120).rev().collect::<Vec<u64>>(), "and no more than are asked for");
     let page = shop.get("/v1/customers/ann/inbox?limit=10").await.expect(200);
     assert_eq!(page["unread"], 120, "a page tells of all that is unread");
 }

@@ -15,6 +15,7 @@ mod feed;
 mod fuzz;
 mod golden;
 mod inbox;
+mod keeping;
 mod metrics;
 mod notifications;
 mod notifier;

@@ -257,3 +257,27 @@ async fn unknown_orders_and_users_are_told_apart_from_empty_ones() {
     assert_eq!(shop.get("/order/ann?orderDate=yesterday").await.pointers(), ["?orderDate"]);
     assert_eq!(shop.get("/v1/orders?customer=a%23b").await.pointers(), ["?customer"]);
 }
+
+#[tokio::test]
+async fn a_page_of_some_orders_is_full_and_no_fuller_whatever_lies_between_them() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 50).await;
+    for n in 0..9 {
+        let order = shop.order("ann", &phone, 1).await;
+        if n % 3 > 0 {
+            shop.transition(&order, "CANCELLED").await.expect(200);
+        }
+    }
+    shop.deliver().await;
+    let mut path = "/v1/orders?status=CANCELLED&limit=4".to_owned();
+    let mut sizes = Vec::new();
+    loop {
+        let page = shop.get(&path).await.expect(200);
+        let items = page["items"].as_array().unwrap();
+        assert!(items.iter().all(|order| order["status"] == "CANCELLED"));
+        sizes.push(items.len());
+        let Some(next) = page["nextCursor"].as_str() else { break };
+        path = format!("/v1/orders?status=CANCELLED&limit=4&cursor={next}");
+    }
+    assert_eq!(sizes, [4, 2]);
+}

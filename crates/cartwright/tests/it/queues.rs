@@ -1,11 +1,14 @@
 //! Queues and dead letters for operators: figures, pages, redrive, discard.
 
-use cartwright::events::Queue;
+use cartwright::events::{Envelope, Queue};
 use cartwright::local::delivery::Settings;
 use cartwright::local::sqlite::{FILE_NAME, SqliteStore};
-use cartwright::queues::QueueAdmin;
+use cartwright::queues::{QueueAdmin, replace_dead_letters};
+use cartwright::store::Cursor;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 
 use crate::faults::Fault;
 use crate::shop::TestShop;
@@ -113,6 +116,20 @@ async fn dead_letters_are_listed_either_way_and_shown() {
     let next = shop.get(&format!("{DEAD}?limit=2")).await.expect(200)["nextCursor"].as_str().unwrap().to_owned();
     let elsewhere = shop.get(&format!("{DEAD}?order=oldest&cursor={next}")).await;
     assert_eq!(elsewhere.pointers(), ["?cursor"], "a cursor is of one direction");
+}
+
+#[tokio::test]
+async fn a_cursor_that_names_no_dead_letter_of_this_home_is_refused_as_a_foreign_one() {
+    let shop = TestShop::new().await;
+    let listed_after = async |id: &str| {
+        let cursor = Cursor::new("dead letters of OrderQueue down", id).into_text();
+        shop.get(&format!("{DEAD}?cursor={cursor}")).await
+    };
+    assert_eq!(listed_after("7").await.status, 200, "one that is gone by now is good");
+    for id in ["a-B-9", "-7", "a b"] {
+        let refused = listed_after(id).await;
+        assert_eq!((refused.status.as_u16(), refused.pointers()), (400, vec!["?cursor"]), "{id}");
+    }
 }
 
 #[tokio::test]
@@ -272,6 +289,36 @@ async fn a_redrive_that_the_disk_refuses_changes_nothing() {
     shop.store.close().await;
     let answer = shop.post(&format!("{DEAD}/redrive"), json!({"ids": ids})).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "store_closed"));
+    let there = shop.store.find_dead_letter(Queue::OrderQueue, &ids[0].parse().unwrap()).await.unwrap();
+    assert!(there.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_that_someone_deals_with_meanwhile_is_passed_over_when_all_are_replaced() {
+    let shop = shop_with_dead_letters(2).await;
+    let (_, ids) = numbers(&shop).await;
+    let (path, discard) = (format!("{DEAD}/discard"), json!({"ids": [ids[0]], "reason": "meanwhile"}));
+    let instead = |message: &Envelope| {
+        if message.detail.get() == r#"{"n":0}"# {
+            let discarded = block_in_place(|| Handle::current().block_on(shop.post(&path, discard.clone())));
+            discarded.expect(200);
+        }
+        Some(Envelope { id: shop.app.new_uuid(), ..message.clone() })
+    };
+    replace_dead_letters(&shop.app, Queue::OrderQueue, instead).await.unwrap();
+    let figures = queue(&shop, "OrderQueue").await;
+    assert_eq!((&figures["waiting"], &figures["dead"]), (&json!(1), &json!(0)), "the other was replaced");
+    shop.deliver().await;
+    assert_eq!(numbers(&shop).await.0, [1]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_replaced_now_stays_and_whoever_wanted_it_learns_so() {
+    let shop = shop_with_dead_letters(1).await;
+    let (_, ids) = numbers(&shop).await;
+    shop.store.close().await;
+    let replaced = replace_dead_letters(&shop.app, Queue::OrderQueue, |message| Some(message.clone())).await;
+    assert_eq!(replaced.unwrap_err().code(), "store_closed");
     let there = shop.store.find_dead_letter(Queue::OrderQueue, &ids[0].parse().unwrap()).await.unwrap();
     assert!(there.is_some());
 }

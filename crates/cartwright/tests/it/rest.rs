@@ -216,3 +216,20 @@ async fn the_docs_page_needs_nothing_from_elsewhere() {
     }
     assert!(page.contains("/docs/swagger-ui.css"));
 }
+
+#[tokio::test]
+async fn the_tag_of_an_answer_is_the_one_that_is_read_next() {
+    let shop = TestShop::new().await;
+    shop.customer("ann").await;
+    let phone = shop.product("phone", 100, 5).await;
+    let order = shop.order("ann", &phone, 1).await;
+    let (customer, order) = ("/v1/customers/ann".to_owned(), format!("/v1/orders/{order}"));
+    for (path, answer) in [
+        (&customer, shop.patch(&customer, json!({"name": "Ann"})).await),
+        (&order, shop.post(&format!("{order}/transitions"), json!({"to": "CANCELLED"})).await),
+    ] {
+        let read = shop.get(path).await;
+        assert_eq!((answer.header("etag"), answer.status.as_u16()), (read.header("etag"), 200), "{path}");
+    }
+    shop.deliver().await;
+}

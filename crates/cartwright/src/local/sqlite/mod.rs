@@ -57,8 +57,9 @@ const MAX_READ_IN_PLACE: usize = 8;
 const MAX_LISTED_IN_PLACE: usize = 25;
 /// How often it is looked whether the counting of messages has ended that was told to.
 const COUNTING_END_LOOK: Duration = Duration::from_millis(1);
-/// Part of the file that readers map into memory: halves the cost of a read.
-const MMAP_BYTES: i64 = 256 * 1024 * 1024;
+/// Part of the file that readers map into memory, which halves the cost of a read, and lets few documents be read in place: the
+/// most that SQLite maps. What the system keeps of it in memory is its own affair, and no memory that the server holds.
+const MMAP_BYTES: i64 = 0x7fff_0000;
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
