@@ -153,7 +153,7 @@ fn functions<'a>(arguments: &'a Arguments, database: Option<&'a Database>) -> Ve
         let product =
             json!({"name": "Kettle", "price": {"amount": 4_999, "currency": "USD"}, "stock": 100}).to_string();
         functions.push(Function {
-            name: "Cartwright, a product",
+            name: "Cartwright, a page with a product",
             program: ours([api("catalog"), vec![url()]].concat()),
             first: Some(request("POST", "/v1/products", &product)),
             event: Box::new(|| request("GET", "/v1/products?limit=1", "")),
