@@ -138,3 +138,28 @@ async fn erasing_a_customer_empties_their_inbox_and_what_comes_late_stays_out_of
     let last = shop.notifier.sent().pop().unwrap();
     assert_eq!(last.event, "OrderCancelled", "operators' channels are told all the same");
 }
+
+#[tokio::test]
+async fn the_inbox_of_an_erased_customer_has_nothing_unread_and_goes_unless_the_next_of_that_name_uses_it() {
+    let shop = TestShop::new().await;
+    let phone = shop.product("phone", 100, 10).await;
+    for name in ["ann", "bob"] {
+        shop.customer(name).await;
+        shop.order(name, &phone, 1).await;
+        shop.delete(&format!("/v1/customers/{name}")).await.expect(204);
+        let erasure = shop.store.receive(Queue::NotificationQueue, 0).await.unwrap().unwrap();
+        shop.customer(name).await;
+        if name == "bob" {
+            shop.order(name, &phone, 1).await;
+        }
+        handle(&shop.app, Queue::NotificationQueue, erasure.envelope.as_ref().unwrap()).await.unwrap();
+        shop.store.delete_message(&erasure).await.unwrap();
+        shop.deliver().await;
+    }
+    let file = rusqlite::Connection::open(shop.folder.join(cartwright::local::sqlite::FILE_NAME)).unwrap();
+    for (name, unread, goes) in [("ann", 0, true), ("bob", 2, false)] {
+        assert_eq!(shop.get(&format!("/v1/customers/{name}/inbox")).await.expect(200)["unread"], unread, "{name}");
+        let sql = "SELECT expires_at_ms IS NOT NULL FROM notifications WHERE sk = 'HEAD' AND pk LIKE '%' || ?1";
+        assert_eq!(file.query_row(sql, [name], |row| row.get::<_, bool>(0)), Ok(goes), "{name}");
+    }
+}

@@ -66,6 +66,7 @@ pub(super) struct Queues {
     next_seq: AtomicI64,
     /// Set when what was in the file at the start has been counted.
     counted: SetOnce<()>,
+    /// Rows that the next group removes.
     processed: Mutex<Vec<ProcessedRow>>,
     /// Told when there are processed messages whose rows are still there.
     any_processed: Notify,
@@ -222,6 +223,11 @@ impl Queues {
         let sql = "INSERT INTO messages (queue, seq, enqueued_at_ms, body) VALUES (?1, ?2, ?3, ?4)";
         connection.prepare_cached(sql)?.execute(params![queue.name(), seq, now_ms, body])?;
         Ok(NewMessage { queue, seq, envelope: Some(envelope) })
+    }
+
+    fn note_processed(&self, row: ProcessedRow) {
+        self.processed.lock().unwrap_or_else(PoisonError::into_inner).push(row);
+        self.any_processed.notify_one();
     }
 
     /// The rows that are still to be removed; whoever takes them removes them, or [puts them back](Self::put_back).
@@ -382,8 +388,7 @@ impl SqliteStore {
     pub async fn delete_message(&self, received: &Received) -> Result<()> {
         let Received { queue, seq, receives, .. } = *received;
         if receives == 0 {
-            self.queues.put_back(vec![ProcessedRow { queue, seq }]);
-            self.queues.any_processed.notify_one();
+            self.queues.note_processed(ProcessedRow { queue, seq });
         } else {
             self.command(|reply| Command::Queue(QueueCommand::Delete { queue, seq }, reply)).await?;
         }
