@@ -36,8 +36,6 @@ impl Default for Settings {
 
 /// How often documents whose time is over are removed.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
-/// Longest the row of a processed message is left for the next commit to take along.
-const PROCESSED_ROWS_PAUSE: Duration = Duration::from_millis(20);
 /// Pause before trying again to note what became of a message when the store did not take it.
 const NOTE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -68,7 +66,6 @@ impl Delivery {
         for queue in Queue::ALL {
             tasks.spawn(self.clone().deliver_queue(queue, stopped.clone()));
         }
-        tasks.spawn(self.clone().remove_processed(stopped.clone()));
         tasks.spawn(self.sweep(stopped));
         Running { stop, tasks }
     }
@@ -103,20 +100,6 @@ impl Delivery {
             while handlers.try_join_next().is_some() {}
         }
         while handlers.join_next().await.is_some() {}
-    }
-
-    /// Removes the rows of processed messages that no commit has taken along.
-    async fn remove_processed(self, mut stopped: watch::Receiver<bool>) {
-        while !*stopped.borrow() {
-            tokio::select! {
-                () = self.store.any_processed() => {}
-                _ = stopped.wait_for(|stop| *stop) => return,
-            }
-            tokio::time::sleep(PROCESSED_ROWS_PAUSE).await;
-            if let Err(error) = self.store.remove_processed().await {
-                tracing::warn!(%error, "the rows of processed messages are still there; they go with the next commit");
-            }
-        }
     }
 
     /// Removes documents whose time is over, now and then.
@@ -197,7 +180,6 @@ impl Delivery {
                 }
             }
             if count == before {
-                self.store.remove_processed().await?;
                 return Ok(count);
             }
         }

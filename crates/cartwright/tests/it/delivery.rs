@@ -124,20 +124,3 @@ async fn an_event_for_the_wrong_queue_or_of_no_known_kind_is_dead_at_once() {
     shop.deliver().await;
     assert_eq!(shop.dead_letters(Queue::OrderQueue).await.len(), 1);
 }
-
-#[tokio::test]
-async fn the_rows_of_processed_messages_go_soon_when_nothing_else_is_committed() {
-    let (shop, order) = shop_with_a_waiting_checkout(Settings::default()).await;
-    let running = shop.delivery.clone().start();
-    while shop.status(&order).await != "CONFIRMED" {
-        tokio::task::yield_now().await;
-    }
-    let file = rusqlite::Connection::open(shop.folder.join("cartwright.db")).unwrap();
-    let rows = || file.query_row("SELECT count(*) FROM messages", [], |row| row.get::<_, i64>(0)).unwrap();
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while rows() > 0 {
-        assert!(std::time::Instant::now() < deadline, "{} rows are still there", rows());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    running.stop(Duration::from_secs(10)).await;
-}

@@ -474,7 +474,6 @@ async fn the_door_writes_the_purchase_and_its_message_together_and_names_the_req
         handle(&shop.app, queue, &envelope).await.unwrap();
         shop.store.delete_message(&received).await.unwrap();
     }
-    shop.store.remove_processed().await.unwrap();
 }
 
 #[tokio::test]

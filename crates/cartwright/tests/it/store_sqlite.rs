@@ -184,7 +184,6 @@ async fn messages_wait_in_the_file_when_memory_is_full_and_come_in_order() {
     }
     assert_eq!(seen.len(), MESSAGES);
     assert!(seen.is_sorted(), "in the order of their commits");
-    shop.store.remove_processed().await.unwrap();
 }
 
 #[tokio::test]
@@ -238,7 +237,6 @@ async fn a_message_for_one_queue_goes_to_no_other_and_need_not_be_readable() {
     let torn = shop.store.receive(Queue::StockQueue, shop.now_ms()).await.unwrap().unwrap();
     assert!(torn.envelope.is_err());
     shop.store.delete_message(&torn).await.unwrap();
-    shop.store.remove_processed().await.unwrap();
 }
 
 #[tokio::test]
@@ -261,71 +259,4 @@ async fn while_another_program_has_the_file_all_writers_are_told_so_together_and
     other.execute_batch("ROLLBACK").unwrap();
     let again = open(folder.path()).unwrap();
     assert_eq!(again.depth(Queue::StockQueue).await.unwrap(), 0, "what was refused was not done");
-}
-
-/// How many messages there are in the file, whatever the store says.
-fn rows(folder: &std::path::Path) -> i64 {
-    let file = Connection::open(folder.join(FILE_NAME)).unwrap();
-    file.query_row("SELECT count(*) FROM messages", [], |row| row.get(0)).unwrap()
-}
-
-async fn send(store: &SqliteStore, texts: &[&str]) {
-    let mut batch = Batch::new(Table::Operations);
-    for text in texts {
-        batch.send(Queue::StockQueue, *text);
-    }
-    store.commit(batch).await.unwrap();
-}
-
-#[tokio::test]
-async fn the_row_of_a_processed_message_goes_with_the_next_commit() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).unwrap();
-    let receive = async || store.receive(Queue::StockQueue, 0).await.unwrap();
-    send(&store, &["{}", "{}"]).await;
-    store.delete_message(&receive().await.unwrap()).await.unwrap();
-    assert_eq!(rows(folder.path()), 2, "no group was written for it");
-    let told = store.statistics(Queue::StockQueue, TestClock::new().now()).await.unwrap();
-    assert_eq!((told.waiting, told.in_flight), (1, 0), "and nobody is told of it");
-    send(&store, &["{}"]).await;
-    assert_eq!(rows(folder.path()), 2, "one went, and one came");
-    for _ in 0..2 {
-        store.delete_message(&receive().await.unwrap()).await.unwrap();
-    }
-    assert!(receive().await.is_none());
-    let told = store.statistics(Queue::StockQueue, TestClock::new().now()).await.unwrap();
-    assert_eq!((told.waiting, told.oldest_enqueued_at), (0, None));
-    store.remove_processed().await.unwrap();
-    assert_eq!(rows(folder.path()), 0, "when it is asked for");
-    send(&store, &["{}"]).await;
-    store.delete_message(&receive().await.unwrap()).await.unwrap();
-    store.close().await;
-    assert_eq!(rows(folder.path()), 0, "and when the store is closed");
-}
-
-#[tokio::test]
-async fn a_message_that_failed_before_leaves_no_row_to_be_received_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).unwrap();
-    send(&store, &["{}"]).await;
-    let received = store.receive(Queue::StockQueue, 0).await.unwrap().unwrap();
-    store.retry_message(&received, 10).await.unwrap();
-    let again = store.receive(Queue::StockQueue, 10).await.unwrap().unwrap();
-    store.delete_message(&again).await.unwrap();
-    assert_eq!(rows(folder.path()), 0);
-    assert!(store.receive(Queue::StockQueue, 20).await.unwrap().is_none());
-}
-
-#[tokio::test]
-async fn a_row_that_outlives_a_crash_is_received_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).unwrap();
-    send(&store, &["{}"]).await;
-    store.delete_message(&store.receive(Queue::StockQueue, 0).await.unwrap().unwrap()).await.unwrap();
-    let copy = tempfile::tempdir().unwrap();
-    for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")] {
-        std::fs::copy(folder.path().join(&name), copy.path().join(&name)).unwrap();
-    }
-    let after = open(copy.path()).unwrap();
-    assert!(after.receive(Queue::StockQueue, 0).await.unwrap().is_some(), "at least once");
 }

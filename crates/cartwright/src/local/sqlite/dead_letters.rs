@@ -118,7 +118,7 @@ impl QueueAdmin for SqliteStore {
             in_flight,
             delayed,
             dead: u64::try_from(counts.dead).unwrap_or(0),
-            oldest_enqueued_at: oldest_enqueued_at.filter(|_| in_queue > 0),
+            oldest_enqueued_at,
             since_start: Some(counts.since_start),
         })
     }

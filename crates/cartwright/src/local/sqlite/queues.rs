@@ -2,8 +2,7 @@
 //!
 //! A message is durable with the commit that emitted it. The newest messages are also kept in memory, up to a bound, so
 //! that receiving one costs neither a read nor a write; what does not fit waits on disk and is loaded when the memory has
-//! run dry. A failed receive writes when the message is due again. The row of a processed message is removed with the next
-//! group that is written, whose `fsync` it shares; a crash before that has the message received again, as it may be anyway.
+//! run dry. A failed receive writes when the message is due again; a processed one deletes its row.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -66,17 +65,6 @@ pub(super) struct Queues {
     next_seq: AtomicI64,
     /// Set when what was in the file at the start has been counted.
     counted: SetOnce<()>,
-    /// Rows that the next group removes.
-    processed: Mutex<Vec<ProcessedRow>>,
-    /// Told when there are processed messages whose rows are still there.
-    any_processed: Notify,
-}
-
-/// The row of a message that was processed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ProcessedRow {
-    queue: Queue,
-    seq: i64,
 }
 
 #[derive(Default)]
@@ -135,13 +123,7 @@ impl Queues {
             let sql = format!("SELECT max(seq) FROM {table} WHERE queue = ?1");
             connection.query_row(&sql, [queue.name()], |row| row.get::<_, Option<i64>>(0))
         };
-        let queues = Queues {
-            backlogs: Default::default(),
-            next_seq: AtomicI64::new(0),
-            counted: SetOnce::new(),
-            processed: Mutex::default(),
-            any_processed: Notify::new(),
-        };
+        let queues = Queues { backlogs: Default::default(), next_seq: AtomicI64::new(0), counted: SetOnce::new() };
         let mut last = 0;
         for queue in Queue::ALL {
             let newest = highest("messages", queue)?.unwrap_or(0);
@@ -225,30 +207,14 @@ impl Queues {
         Ok(NewMessage { queue, seq, envelope: Some(envelope) })
     }
 
-    fn note_processed(&self, row: ProcessedRow) {
-        self.processed.lock().unwrap_or_else(PoisonError::into_inner).push(row);
-        self.any_processed.notify_one();
-    }
-
-    /// The rows that are still to be removed; whoever takes them removes them, or [puts them back](Self::put_back).
-    pub(super) fn take_processed(&self) -> Vec<ProcessedRow> {
-        std::mem::take(&mut *self.processed.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Gives back rows that could not be removed.
-    pub(super) fn put_back(&self, rows: Vec<ProcessedRow>) {
-        self.processed.lock().unwrap_or_else(PoisonError::into_inner).extend(rows);
-    }
-
-    /// Removes the rows of processed messages.
-    pub(super) fn remove(connection: &Connection, rows: &[ProcessedRow]) -> rusqlite::Result<()> {
-        rows.iter().try_for_each(|row| delete(connection, row.queue, row.seq).map(drop))
-    }
-
     /// Writes a change of a message's state.
     pub(super) fn execute(&self, connection: &Connection, command: &QueueCommand, now_ms: i64) -> rusqlite::Result<()> {
+        let delete = |queue: &Queue, seq: &i64| {
+            let sql = "DELETE FROM messages WHERE queue = ?1 AND seq = ?2";
+            connection.prepare_cached(sql)?.execute(params![queue.name(), seq])
+        };
         match command {
-            QueueCommand::Delete { queue, seq } => delete(connection, *queue, *seq)?,
+            QueueCommand::Delete { queue, seq } => delete(queue, seq)?,
             QueueCommand::Retry { queue, seq, receives, due_at_ms } => {
                 let sql = "UPDATE messages SET receives = ?3, due_at_ms = ?4 WHERE queue = ?1 AND seq = ?2";
                 connection.prepare_cached(sql)?.execute(params![queue.name(), seq, receives, due_at_ms])?
@@ -257,7 +223,7 @@ impl Queues {
                 let sql = "INSERT OR REPLACE INTO dead_letters (queue, seq, reason, receives, enqueued_at_ms, died_at_ms, body) \
                            SELECT queue, seq, ?3, ?4, enqueued_at_ms, ?5, body FROM messages WHERE queue = ?1 AND seq = ?2";
                 connection.prepare_cached(sql)?.execute(params![queue.name(), seq, reason, receives, now_ms])?;
-                delete(connection, *queue, *seq)?
+                delete(queue, seq)?
             }
         };
         Ok(())
@@ -379,38 +345,19 @@ impl SqliteStore {
         self.queues.state(queue).next_due_ms
     }
 
-    /// Removes a message that was processed. Its row goes with the next group that is written, or when
-    /// [`remove_processed`](Self::remove_processed) is called; after a crash before that it is received again. That of a message
-    /// which had failed before goes at once, because such rows are looked for when they are due.
+    /// Removes a message that was processed.
     ///
     /// # Errors
     /// Those of the store; the message will be received again after a restart.
     pub async fn delete_message(&self, received: &Received) -> Result<()> {
-        let Received { queue, seq, receives, .. } = *received;
-        if receives == 0 {
-            self.queues.note_processed(ProcessedRow { queue, seq });
-        } else {
-            self.command(|reply| Command::Queue(QueueCommand::Delete { queue, seq }, reply)).await?;
-        }
+        let Received { queue, seq, .. } = *received;
+        self.command(|reply| Command::Queue(QueueCommand::Delete { queue, seq }, reply)).await?;
         let mut state = self.queues.state(queue);
         state.in_hand.remove(&seq);
         state.counts.in_queue -= 1;
         state.counts.in_flight -= 1;
         state.counts.since_start.processed += 1;
         Ok(())
-    }
-
-    /// Waits until there are processed messages whose rows may still be there.
-    pub async fn any_processed(&self) {
-        self.queues.any_processed.notified().await;
-    }
-
-    /// Removes the rows of processed messages that are still there.
-    ///
-    /// # Errors
-    /// Those of the store; the messages will be received again after a restart, unless a later group removes them.
-    pub async fn remove_processed(&self) -> Result<()> {
-        self.command(Command::RemoveProcessed).await
     }
 
     /// Puts a message back, to be received again at `due_at_ms`.
@@ -453,15 +400,9 @@ impl SqliteStore {
     /// # Errors
     /// Those of the store.
     pub async fn depth(&self, queue: Queue) -> Result<usize> {
-        self.remove_processed().await?;
         let sql = "SELECT count(*) FROM messages WHERE queue = ?1";
         self.read(move |connection, _| connection.query_row(sql, [queue.name()], |row| row.get(0))).await
     }
-}
-
-fn delete(connection: &Connection, queue: Queue, seq: i64) -> rusqlite::Result<usize> {
-    let sql = "DELETE FROM messages WHERE queue = ?1 AND seq = ?2";
-    connection.prepare_cached(sql)?.execute(params![queue.name(), seq])
 }
 
 fn next_due(connection: &Connection, queue: Queue) -> rusqlite::Result<Option<i64>> {

@@ -2,8 +2,8 @@
 //!
 //! It takes every command that is waiting, and what comes while those are carried out, up to a bound, into one transaction.
 //! Each batch is checked against the state that includes the earlier batches of its group; one that fails leaves no trace
-//! and does not disturb the others. The rows of messages that were processed meanwhile go in the same transaction. After one
-//! `fsync` the cache is brought up to date, the queues learn of their new messages, and all callers are answered.
+//! and does not disturb the others. After one `fsync` the cache is brought up to date, the queues learn of their new
+//! messages, and all callers are answered.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -44,8 +44,6 @@ pub(super) enum Command {
     Take(TakeCommand, oneshot::Sender<Result<Vec<DeadLetterId>>>),
     /// Remove documents whose time is over.
     RemoveExpired(oneshot::Sender<Result<usize>>),
-    /// Remove the rows of processed messages, as every group does.
-    RemoveProcessed(oneshot::Sender<Result<()>>),
     /// Finish, and end the thread.
     Close(oneshot::Sender<Result<()>>),
 }
@@ -176,11 +174,8 @@ impl Writer {
 
     /// Does a group in one transaction. On an error nothing of it happened, and every caller is told.
     fn commit_group(&mut self, commands: &mut Incoming, group: &mut Group) -> Result<()> {
-        let processed = self.queues.take_processed();
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            Queues::remove(&transaction, &processed)?;
-            group.wrote = !processed.is_empty();
             let mut work = Work {
                 connection: &transaction,
                 cache: &self.cache,
@@ -209,7 +204,6 @@ impl Writer {
             group.answers.extend(commands.by_ref().map(answer_of));
         }
         result.map_err(|error| {
-            self.queues.put_back(processed);
             // After a failed fsync the kernel may have dropped the pages: only a restart, which reads the log again,
             // tells what is there. See "fsyncgate" (PostgreSQL, 2018).
             let fatal =
@@ -237,9 +231,7 @@ where
 fn answer_of(command: Command) -> Answer {
     match command {
         Command::Commit(_, reply) => answer(reply, Err(closed().into())),
-        Command::Queue(_, reply) | Command::RemoveProcessed(reply) | Command::Close(reply) => {
-            answer(reply, Err(closed()))
-        }
+        Command::Queue(_, reply) | Command::Close(reply) => answer(reply, Err(closed())),
         Command::Take(_, reply) => answer(reply, Err(closed())),
         Command::RemoveExpired(reply) => answer(reply, Err(closed())),
     }
@@ -279,8 +271,7 @@ impl Work<'_> {
             Command::Queue(command, reply) => settle(reply, self.change_message(&command, group)),
             Command::Take(command, reply) => settle(reply, self.take(command, group)),
             Command::RemoveExpired(reply) => settle(reply, self.remove_expired(group).map(Ok)),
-            // Those of this group are gone already.
-            Command::RemoveProcessed(reply) | Command::Close(reply) => settle(reply, Ok(Ok(()))),
+            Command::Close(reply) => settle(reply, Ok(Ok(()))),
         };
         group.answers.push(answer?);
         Ok(())
