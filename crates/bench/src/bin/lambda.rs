@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use cartwright::store::Table;
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -30,8 +31,6 @@ const BATCHES: u32 = 100;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks whether a program has connected: small beside the wall times that are shown.
 const LOOK_PAUSE: Duration = Duration::from_micros(100);
-/// Tables of the shop.
-const TABLES: [&str; 7] = ["catalog", "basket", "ordering", "purchases", "operations", "access", "notifications"];
 
 /// Our function that answers what the hellos answer, and the one it is held against.
 const OURS: &str = "Cartwright, `GET /health`";
@@ -73,11 +72,13 @@ fn main() -> ExitCode {
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
+/// Makes the command that starts a function.
+type Program<'a> = Box<dyn Fn() -> Command + 'a>;
+
 /// A function, and what it is asked.
 struct Function<'a> {
     name: &'static str,
-    /// Makes the command that starts it.
-    program: Box<dyn Fn() -> Command + 'a>,
+    program: Program<'a>,
     /// What it is asked once, after it has started.
     first: Option<Value>,
     /// What it is asked then.
@@ -102,11 +103,8 @@ fn run(arguments: &Arguments) -> Outcome {
         "| function | start to first `next`: CPU, ms | wall, ms | memory then, MB | after all invocations, MB | CPU an invocation, µs |"
     );
     println!("|---|---|---|---|---|---|");
-    let medians: Vec<(&str, Figures)> = functions
-        .iter()
-        .map(|function| function.name)
-        .zip(measured.iter().map(|figures| Figures::median(figures)))
-        .collect();
+    let medians = functions.iter().zip(&measured).map(|(function, figures)| (function.name, Figures::median(figures)));
+    let medians: Vec<(&str, Figures)> = medians.collect();
     for (name, Figures { init_cpu, init_wall, init_memory, memory, cpu }) in &medians {
         println!("| {name} | {init_cpu:.1} | {init_wall:.1} | {init_memory:.1} | {memory:.1} | {cpu:.0} |");
     }
@@ -129,25 +127,21 @@ fn run(arguments: &Arguments) -> Outcome {
 
 fn functions<'a>(arguments: &'a Arguments, database: Option<&'a Database>) -> Vec<Function<'a>> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda");
-    let ours = |environment: Vec<(&'static str, String)>| {
+    let ours = |environment: Vec<(&'static str, String)>| -> Program<'a> {
         Box::new(move || {
             let mut command = Command::new(&arguments.bootstrap);
             command.envs(environment.iter().map(|(name, value)| (*name, value)));
             command
         })
     };
-    let health = || Box::new(|| request("GET", "/health", ""));
+    let healthy = |name, program: Program<'a>, good| {
+        let event = Box::new(|| request("GET", "/health", ""));
+        Function { name, program, first: None, event, good, invocations: INVOCATIONS }
+    };
     let api = |service: &str| {
         vec![("ROLE", "api".to_owned()), ("SERVICE", service.to_owned()), ("ACCESS", "open".to_owned())]
     };
-    let mut functions = vec![Function {
-        name: OURS,
-        program: ours(api("site")),
-        first: None,
-        event: health(),
-        good: "\"statusCode\":200",
-        invocations: INVOCATIONS,
-    }];
+    let mut functions = vec![healthy(OURS, ours(api("site")), "\"statusCode\":200")];
     if let Some(database) = database {
         let url = || ("AWS_ENDPOINT_URL", format!("http://{}", database.address));
         let product =
@@ -181,8 +175,7 @@ fn functions<'a>(arguments: &'a Arguments, database: Option<&'a Database>) -> Ve
             node.arg(&script).env("NODE_PATH", folder);
             node
         };
-        let (name, program) = ("hello, Node", Box::new(program));
-        functions.push(Function { name, program, first: None, event: health(), good: "200", invocations: INVOCATIONS });
+        functions.push(healthy("hello, Node", Box::new(program), "200"));
     }
     if let Some(python) = &arguments.python {
         let script = scripts.join("hello.py");
@@ -191,8 +184,7 @@ fn functions<'a>(arguments: &'a Arguments, database: Option<&'a Database>) -> Ve
             command.arg(&script);
             command
         };
-        let (name, program) = (REFERENCE, Box::new(program));
-        functions.push(Function { name, program, first: None, event: health(), good: "200", invocations: INVOCATIONS });
+        functions.push(healthy(REFERENCE, Box::new(program), "200"));
     }
     functions
 }
@@ -283,7 +275,7 @@ impl Database {
             }
             std::thread::sleep(LOOK_PAUSE);
         }
-        TABLES.iter().try_for_each(|table| database.create_table(table))?;
+        Table::ALL.into_iter().try_for_each(|table| database.create_table(table.name()))?;
         Ok(database)
     }
 

@@ -40,6 +40,7 @@ use serde_json::{Value, json};
 
 use crate::emulator::DynamoDb;
 use crate::fake_aws::{FakeAws, sqs_message};
+use crate::{gateway, worker};
 
 /// Of each budget, how much a checkout may take before this test fails, in percent.
 const TOLERANCE_PERCENT: u64 = 110;
@@ -277,25 +278,24 @@ fn an_invocation_stays_within_its_budget() {
         let app = app_over(database.store());
         started = Some((app.clone(), Gateway::new(api::door(&app), None)));
     });
-    let (app, gateway) = started.unwrap();
+    let (app, api) = started.unwrap();
     let call = |event: &str| {
         let request = serde_json::from_str(event).unwrap();
-        let answer = runtime.block_on(gateway.answer(request, TIME, None)).unwrap();
+        let answer = runtime.block_on(api.answer(request, TIME, None)).unwrap();
         serde_json::to_value(&answer).unwrap()
     };
     let product = json!({"name": "Kettle", "price": {"amount": 4_999, "currency": "USD"}, "stock": 100}).to_string();
-    let created = call(&gateway_request("POST", "/v1/products", &product));
-    let path = created["multiValueHeaders"]["location"][0].as_str().unwrap().to_owned();
-    let get = gateway_request("GET", &path, "");
+    let created = call(&gateway::request("POST", "/v1/products", json!({"body": product})).to_string());
+    let path = created["multiValueHeaders"]["location"][0].as_str().unwrap();
+    let get = gateway::request("GET", path, json!({})).to_string();
     let read = || assert_eq!(call(&get)["statusCode"], 200);
     (0..WARM_UP).for_each(|_| read());
     let read = Memory::of(|| (0..COUNTED).for_each(|_| read())).each(COUNTED);
 
-    let worker = Worker::new(app, Queue::OrderQueue, FakeAws::default().sqs());
-    let product = path.rsplit('/').next().unwrap();
-    let batches: Vec<String> = (0..WARM_UP + COUNTED).map(|n| batch(n, product)).collect();
+    let consumer = Worker::new(app, Queue::OrderQueue, FakeAws::default().sqs());
+    let batches: Vec<String> = (0..WARM_UP + COUNTED).map(batch).collect();
     let process = |batch: &String| {
-        let answer = runtime.block_on(worker.process(serde_json::from_str(batch).unwrap(), TIME));
+        let answer = runtime.block_on(consumer.process(serde_json::from_str(batch).unwrap(), TIME));
         assert_eq!(serde_json::to_value(&answer).unwrap(), json!({"batchItemFailures": []}));
     };
     let (warm_up, counted) = batches.split_at(WARM_UP as usize);
@@ -309,23 +309,9 @@ fn an_invocation_stays_within_its_budget() {
     }
 }
 
-/// A request as API Gateway hands it over.
-fn gateway_request(method: &str, path: &str, body: &str) -> String {
-    json!({"httpMethod": method, "path": path, "body": body, "isBase64Encoded": false,
-        "multiValueHeaders": {"Host": ["shop.example"], "content-type": ["application/json"]},
-        "requestContext": {"requestId": "gateway-1", "stage": "dev", "identity": {"sourceIp": "192.0.2.1"}}})
-    .to_string()
-}
-
 /// The `n`th batch of ten checkouts, as SQS hands it over.
-fn batch(n: u32, product: &str) -> String {
-    let message = |at: u32| {
-        let id = n * 10 + at;
-        let event = json!({"version": "0", "id": format!("01942a9c-7038-7652-946f-{id:012}"), "detail-type": "CheckoutBasket",
-            "source": "com.swn.basket.checkoutbasket", "account": "123456789012", "time": "2026-01-02T03:04:06Z",
-            "region": "eu-central-1", "resources": [], "detail": {"userName": format!("user-{id}"), "items": [
-                {"productId": product, "productName": "Kettle", "quantity": 1, "price": 49.99}]}});
-        sqs_message(Queue::OrderQueue.name(), id, event.to_string(), 1)
-    };
-    json!({"Records": (0..10).map(message).collect::<Vec<_>>()}).to_string()
+fn batch(n: u32) -> String {
+    let ids = n * 10..(n + 1) * 10;
+    let message = |id| sqs_message(Queue::OrderQueue.name(), id, worker::checkout(id, &format!("user-{id}")), 1);
+    json!({"Records": ids.map(message).collect::<Vec<_>>()}).to_string()
 }

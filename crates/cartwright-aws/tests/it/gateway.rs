@@ -12,7 +12,7 @@ use crate::shop::Shop;
 const TIME: Duration = Duration::from_secs(30);
 
 /// A request as API Gateway hands it over, after its documentation, with some members changed.
-fn request(method: &str, path: &str, changes: Value) -> Value {
+pub fn request(method: &str, path: &str, changes: Value) -> Value {
     let mut request = json!({
         "resource": "/{proxy+}", "path": path, "httpMethod": method,
         "headers": {"Accept": "*/*", "Host": "70ixmpl4fl.execute-api.us-east-2.amazonaws.com", "X-Forwarded-Proto": "https"},

@@ -26,7 +26,7 @@ fn event(detail_type: &str, detail: &Value) -> String {
 }
 
 /// A checkout of `user`, from our own basket service.
-fn checkout(n: u32, user: &str) -> String {
+pub fn checkout(n: u32, user: &str) -> String {
     let metadata = json!({"id": format!("01942a9c-7038-7652-946f-{n:012}"), "correlationId": "request-1",
         "time": "2026-01-02T03:04:05.678901Z"});
     event("CheckoutBasket", &json!({"metadata": metadata, "userName": user, "items": [line()]}))

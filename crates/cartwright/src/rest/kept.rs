@@ -1,8 +1,8 @@
 //! Answers that are kept as they were sent, until something changes in the table they were made of.
 //!
 //! Only for what is the same for everybody and is asked for again and again: the first pages of a shop. Whether an answer is
-//! still good is asked of the [revision](crate::store::Store::revision) of its table, so an answer is never older than what was acknowledged
-//! before the request came; a store that has no revisions has every answer made anew.
+//! still good is asked of the [revision](crate::store::Store::revision) of its table, so an answer is never older than what
+//! was acknowledged before the request came; a store that has no revisions has every answer made anew.
 
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -25,7 +25,7 @@ use crate::store::Table;
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 /// Answers the cache is laid out for.
 const KEPT_ANSWERS: usize = 512;
-/// Largest answer that is kept, with its URL: a page of a hundred products has a quarter of it.
+/// Largest answer that is kept, with its URL: far more than a page of a hundred products usually has.
 const MAX_KEPT_BYTES: usize = 256 * 1024;
 /// What an answer takes besides its body and its URL: the headers, and the map's own overhead.
 const OVERHEAD_BYTES: usize = 700;

@@ -80,7 +80,7 @@ async fn a_stream_ends_when_its_key_is_revoked_or_has_expired() {
         streams.push(body);
     }
     shop.delete(&format!("/v1/api-keys/{}", created["id"].as_str().unwrap())).await.expect(204);
-    let is_good = async |created: &serde_json::Value| {
+    let is_good = async |created: &Value| {
         let id = format!("key:{}", created["id"].as_str().unwrap());
         cartwright::access::ops::is_still_good(&shop.app, &id).await.unwrap()
     };
@@ -141,12 +141,11 @@ async fn who_begins_without_a_number_is_told_of_what_comes_and_who_begins_anew_w
     let (_, mut from_now_on) = shop.open_as("", "/v1/feed?topic=customer:ann").await;
     let (_, mut from_the_start) = shop.open_as("", "/v1/feed?topic=customer:ann&after=0").await;
     let after = shop.order("ann", &phone, 1).await;
-    let told = async |stream: &mut axum::body::Body| {
+    let told = async |stream: &mut Body| {
         let mut text = String::new();
         // Two entries of an order: it was placed, it was confirmed.
         while text.matches(&after).count() < 2 {
-            let frame = timeout(LATE, stream.frame()).await.expect("it is told").unwrap().unwrap();
-            text.push_str(&String::from_utf8_lossy(&frame.into_data().unwrap()));
+            text += &piece(stream).await;
         }
         text
     };

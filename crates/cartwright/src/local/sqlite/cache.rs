@@ -37,6 +37,21 @@ impl Weighter<Key, Option<Doc>> for CacheWeight {
 }
 
 impl Cache {
+    /// An empty cache, in so few parts that each has room for several of the largest documents: one without would let a reader
+    /// install what it read before the writer changed it.
+    pub(super) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(CACHE_DOCUMENTS)
+            .weight_capacity(CACHE_BYTES)
+            .shards((cores * 4).min(MAX_CACHE_SHARDS))
+            .build()
+            .expect("both capacities are given");
+        let (hash, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+        let documents = quick_cache::sync::Cache::with_options(options, CacheWeight, hash, lifecycle);
+        Cache { documents, revisions: Default::default() }
+    }
+
     /// What is known of the document under `key`.
     pub(super) fn get(&self, key: &Key) -> Option<Option<Doc>> {
         self.documents.get(key)
@@ -70,21 +85,6 @@ impl Cache {
     pub(super) fn misses(&self) -> u64 {
         self.documents.misses()
     }
-}
-
-/// An empty cache, in so few parts that each has room for several of the largest documents: one without would let a reader
-/// install what it read before the writer changed it.
-pub(super) fn new_cache() -> Cache {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let options = OptionsBuilder::new()
-        .estimated_items_capacity(CACHE_DOCUMENTS)
-        .weight_capacity(CACHE_BYTES)
-        .shards((cores * 4).min(MAX_CACHE_SHARDS))
-        .build()
-        .expect("both capacities are given");
-    let (hash, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
-    let documents = quick_cache::sync::Cache::with_options(options, CacheWeight, hash, lifecycle);
-    Cache { documents, revisions: Default::default() }
 }
 
 /// Reads a document past the cache, and puts what was found there, also that there is none, unless the writer has changed it

@@ -29,7 +29,7 @@ use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_
 use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::rest::Refusals;
-use cache::{Cache, new_cache, read_through};
+use cache::{Cache, read_through};
 use figures::Meters;
 use queues::Queues;
 use writer::Command;
@@ -165,7 +165,7 @@ impl SqliteStore {
         let queues =
             Arc::new(Queues::load(&connection, clock.now()).map_err(|source| open_error(&file, source.into()))?);
         let counting = start_counting(&file, &queues)?;
-        let cache = Arc::new(new_cache());
+        let cache = Arc::new(Cache::new());
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
         let (health, meters) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
         let is_mapped = Arc::new(AtomicBool::new(is_mapped(&file)));
