@@ -260,3 +260,57 @@ async fn while_another_program_has_the_file_all_writers_are_told_so_together_and
     let again = open(folder.path()).unwrap();
     assert_eq!(again.depth(Queue::StockQueue).await.unwrap(), 0, "what was refused was not done");
 }
+
+/// Pages of a document that is as large as the store takes, roughly.
+const PAGES_OF_A_LARGE_ONE: u64 = 80;
+const PAGE_BYTES: u64 = 4096;
+/// Pages of log from which on it is written back.
+const LONG_LOG_PAGES: u64 = 4000;
+
+/// Overwrites a large document until so many pages were written.
+async fn write_pages(store: &SqliteStore, pages: u64) {
+    let key = Partition::new(Table::Catalog, "LARGE").key("A");
+    for n in 0..pages / PAGES_OF_A_LARGE_ONE {
+        let mut batch = Batch::new(Table::Catalog);
+        // SQLite writes no page that stays as it is.
+        let filling =
+            (if n % 2 == 0 { "x" } else { "o" }).repeat(usize::try_from(PAGES_OF_A_LARGE_ONE * PAGE_BYTES).unwrap());
+        batch.put(key.clone(), Expect::Anything, &json!({"n": n, "filling": filling})).unwrap();
+        store.commit(batch).await.unwrap();
+    }
+}
+
+fn log_bytes(folder: &tempfile::TempDir) -> u64 {
+    std::fs::metadata(folder.path().join(format!("{FILE_NAME}-wal"))).map_or(0, |log| log.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_written_back_while_the_writer_goes_on_and_begins_anew() {
+    const LOGS: u64 = 6;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    write_pages(&store, LOGS * LONG_LOG_PAGES).await;
+    let longest = LOGS / 2 * LONG_LOG_PAGES * PAGE_BYTES;
+    assert!(log_bytes(&folder) < longest, "{} bytes of log after {LOGS} times what is long", log_bytes(&folder));
+    store.close().await;
+    assert_eq!(log_bytes(&folder), 0, "a store that is closed has no log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_grows_while_somebody_reads_an_old_state_and_begins_anew_after_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    write_pages(&store, LONG_LOG_PAGES / 2).await;
+    let reader = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    let read = || reader.query_row("SELECT body ->> 'n' FROM catalog", [], |row| row.get::<_, u64>(0)).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let seen = read();
+    write_pages(&store, 2 * LONG_LOG_PAGES).await;
+    assert_eq!(read(), seen, "what is being read is not written over");
+    let grown = log_bytes(&folder);
+    assert!(grown > 2 * LONG_LOG_PAGES * PAGE_BYTES, "{grown}");
+    reader.execute_batch("COMMIT").unwrap();
+    write_pages(&store, 4 * LONG_LOG_PAGES).await;
+    assert!(log_bytes(&folder) < grown + 2 * LONG_LOG_PAGES * PAGE_BYTES, "{} after {grown}", log_bytes(&folder));
+    assert!(read() > seen);
+}

@@ -6,6 +6,7 @@
 
 mod building;
 mod cache;
+mod checkpoints;
 mod dead_letters;
 mod figures;
 mod queues;
@@ -60,6 +61,10 @@ const COUNTING_END_LOOK: Duration = Duration::from_millis(1);
 /// Part of the file that readers map into memory, which halves the cost of a read, and lets few documents be read in place: the
 /// most that SQLite maps. What the system keeps of it in memory is its own affair, and no memory that the server holds.
 const MMAP_BYTES: i64 = 0x7fff_0000;
+
+/// Pages in the log from which on it is written back into the file: 16 MB. A page that changes again and again is written back once
+/// for all of them, but what is not written back yet has to be read again after a crash.
+const LONG_LOG_PAGES: i32 = 4000;
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -177,7 +182,7 @@ impl SqliteStore {
             Arc::clone(&health),
             Arc::clone(&meters),
             writer::Size { file: file.clone(), is_mapped: Arc::clone(&is_mapped) },
-        );
+        )?;
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(inbox))
@@ -497,7 +502,7 @@ fn open_writer(file: &Path) -> Result<Connection, OpenError> {
 pub fn set_up_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LONG_LOG_PAGES)?;
     connection.pragma_update(None, "cache_size", -8 * 1024)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     plan_once(connection)

@@ -17,10 +17,11 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::cache::Cache;
+use super::checkpoints::Checkpoints;
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
 use super::figures::Meters;
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
-use super::{closed, is_mapped, read_document, storage_error};
+use super::{OpenError, closed, is_mapped, read_document, storage_error};
 use crate::app::Clock;
 use crate::error::{Error, Result};
 use crate::events::{Envelope, queues_of};
@@ -50,6 +51,7 @@ pub(super) enum Command {
 
 pub(super) struct Writer {
     connection: Connection,
+    checkpoints: Checkpoints,
     cache: Arc<Cache>,
     queues: Arc<Queues>,
     clock: Arc<dyn Clock>,
@@ -114,15 +116,16 @@ type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 
 impl Writer {
     pub(super) fn new(
-        connection: Connection,
+        mut connection: Connection,
         cache: Arc<Cache>,
         queues: Arc<Queues>,
         clock: Arc<dyn Clock>,
         failed: Arc<Mutex<Option<Error>>>,
         meters: Arc<OnceLock<Meters>>,
         size: Size,
-    ) -> Self {
-        Writer { connection, cache, queues, clock, failed, meters, size, groups: 0 }
+    ) -> Result<Self, OpenError> {
+        let checkpoints = Checkpoints::start(&mut connection, &size.file)?;
+        Ok(Writer { connection, checkpoints, cache, queues, clock, failed, meters, size, groups: 0 })
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
@@ -130,17 +133,26 @@ impl Writer {
             let mut commands = Incoming { first: Some(first), inbox: &mut inbox, room: MAX_GROUP, close: None };
             self.run_group(&mut commands);
             self.look_at_size();
+            if self.failure().is_none() {
+                self.checkpoints.after_group(&self.connection);
+            }
             if let Some(done) = commands.close.take() {
                 inbox.close();
                 while let Ok(command) = inbox.try_recv() {
                     refuse(command);
                 }
+                self.checkpoints.stop();
                 let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-                drop(self);
+                drop(self.connection);
                 let _ = done.send(Ok(()));
                 return;
             }
         }
+    }
+
+    /// Why nothing is written any more, if that is so.
+    fn failure(&self) -> Option<Error> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks how large the file is, now and then: it grows by a few megabytes between two looks.
@@ -153,8 +165,7 @@ impl Writer {
 
     fn run_group(&mut self, commands: &mut Incoming) {
         let mut group = Group::default();
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let outcome = match failed {
+        let outcome = match self.failure() {
             Some(error) => {
                 group.answers.extend(commands.map(answer_of));
                 Err(error)
