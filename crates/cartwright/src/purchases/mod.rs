@@ -342,11 +342,8 @@ impl Standing {
             (None, Some(_)) => Progress::Stored,
             (None, None) => return None,
         };
-        let purchase = match last {
-            Some(last) if last.action == Action::Delete && status != Progress::Pending => None,
-            Some(last) => last.purchase.as_ref().or(stored.and_then(Stored::purchase)),
-            None => None,
-        };
+        // Of what was deleted nothing is stored either.
+        let purchase = last.and_then(|last| last.purchase.as_ref().or(stored.and_then(Stored::purchase)));
         Some(Standing {
             version: failure.map(|failure| failure.version).or(last.map(|last| last.version))?,
             applied: applied.map_or(0, |applied| applied.version.get()),
@@ -604,7 +601,7 @@ mod tests {
         assert_eq!(standing(None, &stored(None, Some(1))), Some((1, Progress::Failed, Action::Update, None)));
         let failed = stored(Some(create.clone()), Some(5));
         assert_eq!(standing(Some(&update), &failed), Some((5, Progress::Failed, Action::Update, Some(2))));
-        assert_eq!(standing(Some(&delete), &failed), Some((5, Progress::Failed, Action::Delete, None)));
+        assert_eq!(standing(Some(&delete), &failed), Some((5, Progress::Failed, Action::Delete, Some(1))));
         let good_after_all = stored(Some(update.clone()), Some(2));
         assert_eq!(standing(Some(&update), &good_after_all), Some((2, Progress::Stored, Action::Update, Some(2))));
         let mended = stored(Some(revision(6, Action::Update)), Some(5));

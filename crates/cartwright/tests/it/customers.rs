@@ -1,6 +1,9 @@
 //! Customers, their direct orders, their erasure, and the timeline of an order.
 
+use std::time::Duration;
+
 use http::Method;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::faults::Fault;
@@ -296,6 +299,29 @@ async fn an_erased_customer_leaves_orders_without_personal_data() {
 }
 
 #[tokio::test]
+async fn the_export_of_a_customer_of_many_orders_has_each_once_and_says_where_it_goes_on() {
+    const ORDERS: u64 = 505;
+    const AT_ONCE: u64 = 500;
+    let shop = TestShop::new().await;
+    shop.customer("ann").await;
+    for n in 1..=ORDERS {
+        let order = json!({"customer": "ann", "total": {"amount": n, "currency": "USD"}, "itemCount": 1});
+        shop.post("/v1/orders", order).await.expect(201);
+    }
+    shop.deliver().await;
+    let export = async |query: &str| shop.get(&format!("/v1/customers/ann/export{query}")).await.expect(200);
+    let totals = |export: &Value| {
+        let orders = export["orders"].as_array().unwrap();
+        orders.iter().map(|order| order["total"]["amount"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let first = export("").await;
+    assert_eq!(totals(&first), (ORDERS - AT_ONCE + 1..=ORDERS).rev().collect::<Vec<_>>(), "newest first");
+    let rest = export(&format!("?cursor={}", first["nextCursor"].as_str().unwrap())).await;
+    assert_eq!(totals(&rest), (1..=ORDERS - AT_ONCE).rev().collect::<Vec<_>>());
+    assert!(rest.get("nextCursor").is_none(), "and that is all");
+}
+
+#[tokio::test]
 async fn the_basket_of_an_erased_customer_is_thrown_away_and_not_the_next_of_that_name() {
     let shop = TestShop::new().await;
     let phone = shop.product("phone", 100, 5).await;
@@ -331,6 +357,7 @@ async fn a_timeline_tells_what_happened_and_what_failed() {
         .to_owned();
     let fact = json!({"orderId": order, "customer": "ann", "status": "SHIPPED", "lines": [], "total": {"amount": 100, "currency": "USD"}});
     shop.emit(shop.event("OrderShipped", fact)).await;
+    shop.clock.advance(Duration::from_secs(60));
     shop.deliver().await;
     shop.transition(&order, "PACKED").await.expect(200);
     shop.deliver_with_retries().await;
@@ -340,6 +367,13 @@ async fn a_timeline_tells_what_happened_and_what_failed() {
     let names: Vec<_> = events.iter().map(|entry| entry["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["CheckoutBasket", "OrderPlaced", "StockReserved", "OrderConfirmed", "OrderPacked"]);
     assert!(events[..4].iter().all(|entry| entry["correlationId"] == "req-7"));
+    let at = |entry: &Value| entry["at"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let failed = timeline.iter().find(|entry| entry.get("failure").is_some()).unwrap();
+    assert_eq!(failed["event"], "OrderShipped");
+    assert!(
+        at(failed).duration_since(at(&timeline[0])) >= SignedDuration::from_secs(60),
+        "it tells when it failed: {failed}"
+    );
     let placed = timeline.iter().find(|entry| entry["event"] == "OrderPlaced").unwrap();
     assert_eq!(placed["status"], "PLACED");
     assert_eq!(placed["causationId"], timeline[0]["eventId"], "each event names what it came of");

@@ -28,7 +28,7 @@ impl Published for Down {
 }
 
 /// The next piece of a stream.
-async fn piece(stream: &mut Body) -> String {
+pub async fn piece(stream: &mut Body) -> String {
     let frame = timeout(LATE, stream.frame()).await.expect("it is told").unwrap().unwrap();
     String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::faults::Fault;
+use crate::feed::piece;
 use crate::shop::TestShop;
 
 const URL: &str = "https://hooks.example/shop";
@@ -105,6 +106,27 @@ async fn a_receiver_that_fails_is_given_less_time_until_it_takes_something() {
     shop.order("cleo", &phone, 1).await;
     let calls = shop.world.take_calls();
     assert_eq!(calls.iter().map(|call| call.is_failing).collect::<Vec<_>>(), [false, true, true, false, false]);
+}
+
+#[tokio::test]
+async fn a_receiver_is_known_to_fail_until_it_takes_something_or_is_switched_on_again() {
+    let shop = TestShop::new().await;
+    let path = format!("/v1/subscriptions/{}", id_of(&subscribe(&shop, json!(["OrderPlaced"])).await));
+    shop.world.answers(Ok(503));
+    let phone = shop.product("phone", 100, 5).await;
+    let is_failing = async || {
+        shop.order("ann", &phone, 1).await;
+        shop.world.take_calls().last().unwrap().is_failing
+    };
+    assert!(!is_failing().await);
+    shop.patch(&path, json!({"description": "to the warehouse"})).await.expect(200);
+    assert!(is_failing().await, "another description makes it no better");
+    for status in ["disabled", "active"] {
+        shop.patch(&path, json!({"status": status})).await.expect(200);
+    }
+    assert!(!is_failing().await, "it starts with a clean record");
+    shop.world.answers(Ok(204));
+    shop.deliver_with_retries().await;
 }
 
 #[tokio::test]
@@ -412,7 +434,11 @@ async fn a_receiver_that_is_gone_disables_its_subscription_at_once() {
     let made = subscribe(&shop, json!(["OrderPlaced"])).await;
     let phone = shop.product("phone", 100, 50).await;
     shop.world.answers(Ok(410));
+    let (_, mut feed) = shop.open_as("", "/v1/feed?topic=operators").await;
+    piece(&mut feed).await;
     shop.order("ann", &phone, 1).await;
+    let told = piece(&mut feed).await;
+    assert!(told.contains("SubscriptionDisabled"), "whoever listens is told: {told}");
     let disabled = shop.get(&format!("/v1/subscriptions/{}", id_of(&made))).await.expect(200);
     assert_eq!(
         (&disabled["status"], &disabled["disabledReason"]),
