@@ -8,11 +8,10 @@ use iso_currency::Currency;
 use rusqlite::{Connection, ErrorCode, params};
 use tempfile::TempPath;
 
+use super::connections::{beside, open_reader, open_writer};
 use super::snapshot::currency;
 use super::writer::Statements;
-use super::{
-    FILE_NAME, OpenError, SchemaError, open_error, open_reader, open_writer, schema, storage_error, take_lock,
-};
+use super::{FILE_NAME, OpenError, SchemaError, open_error, schema, storage_error, take_lock};
 use crate::error::Error;
 use crate::local::files::sync_folder;
 use crate::transfer::Record;
@@ -241,12 +240,6 @@ fn put_away(file: &Path, io: impl Fn(io::Error) -> BuildingError) -> Result<(), 
         }
     }
     COMPANIONS.iter().try_for_each(|suffix| remove(&beside(file, suffix))).map_err(io)
-}
-
-fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn remove(file: &Path) -> io::Result<()> {

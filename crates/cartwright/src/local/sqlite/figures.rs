@@ -1,10 +1,10 @@
 //! What the store tells of itself: how its writer is doing, how large its file is, how much room is left.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::SqliteStore;
+use super::connections::beside;
 use crate::metrics::{
     Histogram, Host, Registry, STORE_CACHE_HITS, STORE_CACHE_MISSES, STORE_DISK_FREE_BYTES, STORE_FILE_BYTES,
     STORE_FSYNC_DURATION, STORE_GROUP_SIZE, STORE_WRITABLE,
@@ -26,15 +26,6 @@ impl Meters {
     }
 }
 
-impl SqliteStore {
-    /// The database's log, which is written back into the file now and then.
-    fn wal(&self) -> PathBuf {
-        let mut name = self.file.clone().into_os_string();
-        name.push("-wal");
-        name.into()
-    }
-}
-
 impl Host for SqliteStore {
     fn attach(&self, registry: &Arc<Registry>) {
         let group_size = registry.histogram(STORE_GROUP_SIZE, &[]);
@@ -46,7 +37,7 @@ impl Host for SqliteStore {
         let Some(Meters { registry, .. }) = self.meters.get() else { return };
         registry.counter(STORE_CACHE_HITS, &[]).set(self.cache.hits());
         registry.counter(STORE_CACHE_MISSES, &[]).set(self.cache.misses());
-        for (name, file) in [("database", self.file.clone()), ("wal", self.wal())] {
+        for (name, file) in [("database", self.file.clone()), ("wal", beside(&self.file, "-wal"))] {
             let bytes = std::fs::metadata(file).map_or(0, |file| file.len());
             registry.gauge(STORE_FILE_BYTES, &[name]).set(bytes);
         }

@@ -7,6 +7,7 @@
 mod building;
 mod cache;
 mod checkpoints;
+mod connections;
 mod dead_letters;
 mod figures;
 mod queues;
@@ -22,8 +23,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, InterruptHandle, OptionalExtension, params};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table};
@@ -31,11 +31,13 @@ use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::rest::Refusals;
 use cache::{Cache, read_through};
+use connections::{MMAP_BYTES, keep_log, open_reader, open_writer};
 use figures::Meters;
 use queues::Queues;
 use writer::Command;
 
 pub use building::{Building, BuildingError};
+pub use connections::set_up_writer;
 pub use queues::Received;
 pub use schema::SchemaError;
 pub use snapshot::{ExportError, Snapshot};
@@ -49,8 +51,6 @@ const MAX_WAITING: usize = 1024;
 /// Connections of readers, and so reads past the cache at the same time. More would only wait for the same cores, and
 /// each costs two file descriptors.
 const MAX_READERS: usize = 8;
-/// How long to wait for another program that has the file locked, before giving up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Documents that are read in place at most. The file may be mapped and yet not be in memory; a thread that may block waits
 /// for more of them.
 const MAX_READ_IN_PLACE: usize = 8;
@@ -58,13 +58,6 @@ const MAX_READ_IN_PLACE: usize = 8;
 const MAX_LISTED_IN_PLACE: usize = 25;
 /// How often it is looked whether the counting of messages has ended that was told to.
 const COUNTING_END_LOOK: Duration = Duration::from_millis(1);
-/// Part of the file that readers map into memory, which halves the cost of a read, and lets few documents be read in place: the
-/// most that SQLite maps. What the system keeps of it in memory is its own affair, and no memory that the server holds.
-const MMAP_BYTES: i64 = 0x7fff_0000;
-
-/// Pages in the log from which on it is written back into the file: 16 MB. A page that changes again and again is written back once
-/// for all of them, but what is not written back yet has to be read again after a crash.
-const LONG_LOG_PAGES: i32 = 4000;
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -226,6 +219,7 @@ impl SqliteStore {
             };
             let _ = tokio::task::spawn_blocking(end).await;
         }
+        self.clear_readers();
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::Close(done)).await.is_ok() {
             let _ = wait.await;
@@ -234,8 +228,12 @@ impl SqliteStore {
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.clear_readers();
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn clear_readers(&self) {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Removes documents whose time is over. Returns how many.
@@ -289,7 +287,7 @@ fn with_reader<T>(
     read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
     let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let connection = idle.map_or_else(|| open_reader(file), Ok)?;
+    let connection = idle.map_or_else(|| open_reader(file).inspect(keep_log), Ok)?;
     let result = read(&connection, cache);
     if result.is_ok() {
         readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
@@ -476,59 +474,11 @@ fn take_lock(folder: &Path) -> Result<File, OpenError> {
     Ok(lock)
 }
 
-fn open_writer(file: &Path) -> Result<Connection, OpenError> {
-    let open = || -> Result<Connection, SchemaError> {
-        let mut connection = Connection::open(file)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        schema::check(&connection)?;
-        set_up_writer(&connection)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        schema::migrate(&mut connection)?;
-        Ok(connection)
-    };
-    if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
-        && OpenOptions::new().append(true).open(file).is_err()
-    {
-        return Err(OpenError::ReadOnly { file: file.to_owned() });
-    }
-    open().map_err(|source| open_error(file, source))
-}
-
-/// Makes a connection one that writes as the store does: durably, with a log that is long enough to write in bulk. Public
-/// for the benchmark, which writes the same way without a store.
-///
-/// # Errors
-/// Those of SQLite.
-pub fn set_up_writer(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", LONG_LOG_PAGES)?;
-    connection.pragma_update(None, "cache_size", -8 * 1024)?;
-    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-    plan_once(connection)
-}
-
-/// Has statements planned when they are prepared, and not again for each value that is bound to them.
-fn plan_once(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
-}
-
-fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "query_only", true)?;
-    connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
-    plan_once(&connection)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
 /// Has the messages counted that are in the file now: at once when they are few, else by a thread of its own, beside the
 /// writer.
 fn start_counting(file: &Path, queues: &Arc<Queues>) -> Result<Option<Counting>, OpenError> {
     let unreadable = |source: rusqlite::Error| open_error(file, source.into());
-    let connection = open_reader(file).map_err(unreadable)?;
+    let connection = open_reader(file).inspect(keep_log).map_err(unreadable)?;
     // Until the counting ends, the connection sees the file as it is at its first read.
     connection.execute_batch("BEGIN").map_err(unreadable)?;
     if Queues::are_few(&connection).map_err(unreadable)? {

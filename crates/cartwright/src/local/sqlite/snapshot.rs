@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use rusqlite::backup::{Backup, Progress, StepResult};
 use rusqlite::{Connection, Row, params};
 
+use super::connections::{beside, keep_log, open_reader};
 use super::dead_letters::time;
 use super::schema::{self, SchemaError};
-use super::{FILE_NAME, OpenError, open_error, open_reader, read_document, storage_error};
+use super::{FILE_NAME, OpenError, open_error, read_document, storage_error};
 use crate::catalog;
 use crate::error::{Error, Kind, Result};
 use crate::events::Queue;
@@ -66,6 +67,10 @@ impl Snapshot {
             // All of the file is read once: mapping it would only make this process look large.
             connection.pragma_update(None, "mmap_size", 0)?;
             connection.execute_batch("BEGIN")?;
+            // A log there is of a server that runs, or that ended in a way that may have had its reason.
+            if std::fs::metadata(beside(&file, "-wal")).is_ok_and(|log| log.len() > 0) {
+                keep_log(&connection);
+            }
             let version = schema::check(&connection)?;
             if version > 0 {
                 check(version)?;

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::cache::Cache;
 use super::checkpoints::Checkpoints;
+use super::connections::keep_log;
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
 use super::figures::Meters;
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
@@ -133,20 +134,44 @@ impl Writer {
             let mut commands = Incoming { first: Some(first), inbox: &mut inbox, room: MAX_GROUP, close: None };
             self.run_group(&mut commands);
             self.look_at_size();
-            if self.failure().is_none() {
-                self.checkpoints.after_group(&self.connection);
-            }
+            self.tend_log();
             if let Some(done) = commands.close.take() {
                 inbox.close();
                 while let Ok(command) = inbox.try_recv() {
                     refuse(command);
                 }
-                self.checkpoints.stop();
-                let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-                drop(self.connection);
+                self.end();
                 let _ = done.send(Ok(()));
                 return;
             }
+        }
+        self.end();
+    }
+
+    /// Has the log written back when it is long.
+    fn tend_log(&mut self) {
+        if self.failure().is_none() {
+            let outcome = self.checkpoints.after_group(&self.connection);
+            self.note_checkpoint(outcome);
+        }
+    }
+
+    fn note_checkpoint(&self, outcome: rusqlite::Result<()>) {
+        if let Err(error) = outcome {
+            let error = self.note_failure(error);
+            tracing::warn!(%error, "the log could not be written back into the file");
+        }
+    }
+
+    /// Ends with an empty log; after a failure with all of it, for the next start to read.
+    fn end(mut self) {
+        let stopped = self.checkpoints.stop();
+        self.note_checkpoint(stopped);
+        if self.failure().is_none() {
+            self.note_checkpoint(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        }
+        if self.failure().is_some() {
+            keep_log(&self.connection);
         }
     }
 
@@ -214,18 +239,20 @@ impl Writer {
         if commands.first.is_some() {
             group.answers.extend(commands.by_ref().map(answer_of));
         }
-        result.map_err(|error| {
-            // After a failed fsync the kernel may have dropped the pages: only a restart, which reads the log again,
-            // tells what is there. See "fsyncgate" (PostgreSQL, 2018).
-            let fatal =
-                matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt));
-            let error = storage_error(error);
-            if fatal {
-                tracing::error!(%error, "the disk failed; no more writes until the server is restarted");
-                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
-            }
-            error
-        })
+        result.map_err(|error| self.note_failure(error))
+    }
+
+    /// The error, as callers are told it. After one of the disk no more is written.
+    fn note_failure(&self, error: rusqlite::Error) -> Error {
+        // After a failed fsync the kernel may have dropped the pages: only a restart, which reads the log again,
+        // tells what is there. See "fsyncgate" (PostgreSQL, 2018).
+        let fatal = matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt));
+        let error = storage_error(error);
+        if fatal {
+            tracing::error!(%error, "the disk failed; no more writes until the server is restarted");
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        }
+        error
     }
 }
 
