@@ -1,4 +1,4 @@
-//! Requests to servers elsewhere: the keys of an issuer of tokens, and webhooks.
+//! Requests to servers elsewhere: the keys of an issuer of tokens, webhooks, what commands of the terminal ask a shop.
 //!
 //! One connection for one request over HTTP/1.1, with TLS by the public root certificates. Everything is bounded: the time of
 //! the whole, the bytes that are read of the answer. A redirect is an answer like any other and is never followed. Where a

@@ -1,4 +1,4 @@
-//! The shop that a command of the terminal works on: a running server over HTTP or, with `--data`, the shop in a folder
+//! The shop that a command of the terminal works on: a running server over HTTP or HTTPS or, with `--data`, the shop in a folder
 //! whose server is stopped. Either way it is asked through its API.
 
 use std::io;
@@ -27,10 +27,14 @@ use crate::{api, catalog};
 /// What goes wrong in a command, as a sentence for the terminal.
 pub(super) type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What to do when no server answers.
+const ADVICE: &str =
+    "start it with `cartwright serve`, name another with --url, or the folder of a stopped one with --data";
+
 /// Where the shop is.
 #[derive(Args)]
 pub(super) struct Place {
-    /// The running server to ask.
+    /// The running server to ask, over http:// or https://.
     #[arg(long, global = true, env = "CARTWRIGHT_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     url: String,
     /// Ask no server, but open the shop in this folder. Only while no server runs there.
@@ -116,11 +120,11 @@ impl Shop {
         body: &str,
     ) -> Result<(u16, Vec<u8>), AnyError> {
         match self {
-            Shop::Server { client, url } => client.send(method, path, key, body).map_err(|error| {
-                let advice = "start it with `cartwright serve`, name another with --url, or the folder of a stopped one \
-                              with --data";
-                format!("no server answers at {url} ({error}); {advice}").into()
-            }),
+            Shop::Server { client, url } => {
+                let answer = client.send(method, path, key, body).await;
+                let (status, body) = answer.map_err(|why| format!("no server answers at {url} ({why}); {ADVICE}"))?;
+                Ok((status, body.to_vec()))
+            }
             Shop::Folder { door, .. } => {
                 let mut request =
                     Request::builder().method(method).uri(path).header("content-type", "application/json");

@@ -56,7 +56,8 @@ pub struct Attack {
 /// # Errors
 /// There is no shop under the URL, or it does not let this key in.
 pub async fn run(attack: Attack) -> Result<ExitCode, AnyError> {
-    let target = Target::new(&attack.url, attack.key, attack.racers.into(), Duration::from_secs(attack.patience));
+    let target =
+        Target::new(attack.url.clone(), attack.key, attack.racers.into(), Duration::from_secs(attack.patience))?;
     target.greet().await?;
     let style = ProgressStyle::with_template("{msg:42} {bar:30} {pos}/{len}")?;
     let bar = ProgressBar::new(RACES.len() as u64 * u64::from(attack.rounds)).with_style(style);

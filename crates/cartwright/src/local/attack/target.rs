@@ -3,24 +3,17 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::super::client::Client;
 use super::super::shop::{AnyError, refusal};
-use crate::outbound::{Call, Outbound, Reach};
 use crate::system::SystemIds;
 
-/// Longest wait for an answer: a little more than the server takes before it gives a request up.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
-/// Largest answer: a page of a hundred orders.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// Pause between two looks at what is awaited, and before asking again what was refused for a moment.
 const PAUSE: Duration = Duration::from_millis(150);
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What a race ends with: nothing, when everything held.
 pub(super) type Outcome<T = ()> = Result<T, Trouble>;
@@ -46,9 +39,8 @@ pub(super) use must_hold;
 
 /// A shop.
 pub(super) struct Target {
-    base: String,
-    key: Option<String>,
-    outbound: Outbound,
+    url: String,
+    client: Client,
     patience: Duration,
     /// Requests at the same moment.
     pub(super) racers: usize,
@@ -116,10 +108,10 @@ impl Arena {
 }
 
 impl Target {
-    pub(super) fn new(url: &str, key: Option<String>, racers: usize, patience: Duration) -> Target {
+    pub(super) fn new(url: String, key: Option<String>, racers: usize, patience: Duration) -> Result<Target, String> {
         let run = format!("{:08x}", crate::app::Ids::random(&SystemIds) >> 32);
-        let base = url.trim_end_matches('/').to_owned();
-        Target { base, key, outbound: Outbound::default(), patience, racers, run, made: Mutex::default() }
+        let client = Client::new(&url, key)?;
+        Ok(Target { url, client, patience, racers, run, made: Mutex::default() })
     }
 
     /// The names of a round.
@@ -131,7 +123,7 @@ impl Target {
     /// Whether there is a shop that lets this key do what the races need.
     pub(super) async fn greet(&self) -> Result<(), AnyError> {
         let answer = self.send(&Method::GET, "/v1/orders?limit=1", None, &Value::Null).await;
-        let answer = answer.map_err(|why| format!("no shop answers at {}: {why}", self.base))?;
+        let answer = answer.map_err(|why| format!("no shop answers at {}: {why}", self.url))?;
         if answer.is_success() {
             return Ok(());
         }
@@ -144,23 +136,9 @@ impl Target {
     }
 
     async fn send(&self, method: &Method, path: &str, key: Option<&str>, body: &Value) -> Result<Answer, String> {
-        let mut headers = HeaderMap::new();
-        let header = |text: &str| HeaderValue::from_str(text).map_err(|error| error.to_string());
-        if let Some(token) = &self.key {
-            headers.insert(AUTHORIZATION, header(&format!("Bearer {token}"))?);
-        }
-        if let Some(key) = key {
-            headers.insert(IDEMPOTENCY_KEY, header(key)?);
-        }
-        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let url = format!("{}{path}", self.base);
-        let (timeout, max_answer_bytes) = (ANSWER_TIMEOUT, MAX_ANSWER_BYTES);
-        let reach = Reach::Anywhere;
-        let call = Call { method: method.clone(), url: &url, headers, body, timeout, max_answer_bytes, reach };
-        let answer = self.outbound.send(call).await.map_err(|failure| failure.to_string())?;
-        let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-        Ok(Answer { status: answer.status.as_u16(), body })
+        let json = if body.is_null() { String::new() } else { body.to_string() };
+        let (status, body) = self.client.send(method, path, key, &json).await?;
+        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
     }
 
     /// Asks, again when the shop is busy. A request that was refused so was not carried out.

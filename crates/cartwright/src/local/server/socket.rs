@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{self, Bytes, Utf8Bytes};
 use super::Phase;
 use crate::access;
 use crate::app::App;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::feed::ops::{self, Following};
 use crate::feed::protocol::{MAX_MESSAGE_BYTES, Message, Session, Step};
 use crate::feed::{Bell, Opened, Topic};
@@ -33,8 +33,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Messages a client may send within [`RATE_PERIOD`], pings and pongs among them.
 const MAX_MESSAGES: u32 = 100;
 const RATE_PERIOD: Duration = Duration::from_secs(10);
-/// Credentials that are no good which a client may try on one socket.
-const MAX_REFUSED: u32 = 3;
 /// What is read ahead; each socket has so much.
 const READ_BUFFER_BYTES: usize = 4096;
 /// What is written ahead before the client has taken it.
@@ -83,7 +81,6 @@ where
         pinged_at: now,
         period_began_at: now,
         messages: 0,
-        refused: 0,
     };
     let end = socket.run(phase).await;
     socket.finish(end).await;
@@ -114,7 +111,6 @@ struct Socket<S> {
     pinged_at: Instant,
     period_began_at: Instant,
     messages: u32,
-    refused: u32,
 }
 
 /// A topic that a socket listens to.
@@ -232,12 +228,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Ok(principal) => principal,
             Err(error) => {
                 self.say(Message::error(&error, None).to_json()).await?;
-                self.refused += 1;
-                return if self.refused < MAX_REFUSED {
-                    Ok(())
-                } else {
-                    Err(End::Told(CloseCode::Policy, "no credential was good"))
-                };
+                // That a credential cannot be looked at now says nothing of it.
+                let is_last = error.kind() == Kind::Unauthenticated && self.session.refused();
+                return if is_last { Err(End::Told(CloseCode::Policy, "no credential was good")) } else { Ok(()) };
             }
         };
         if self.is_known() && !ops::is_same(self.app.principal(), &principal) {
@@ -435,6 +428,17 @@ mod tests {
         assert_eq!(frame.code, CloseCode::Policy);
         let mut setting = open(times, Principal::Operator).await;
         assert!(timeout(3 * SOON, setting.client.next()).await.is_err(), "who is known stays");
+    }
+
+    #[tokio::test]
+    async fn who_tries_three_credentials_that_are_no_good_is_closed() {
+        let mut setting = open(TIMES, Principal::Anonymous).await;
+        for _ in 0..3 {
+            assert!(setting.ask("authenticate", "token", "nonsense").await.contains("unauthenticated"));
+        }
+        let told = setting.hear().await;
+        let tungstenite::Message::Close(Some(frame)) = told else { panic!("{told:?}") };
+        assert_eq!(frame.code, CloseCode::Policy);
     }
 
     #[tokio::test]

@@ -154,6 +154,9 @@ fn what_cannot_be_done_is_said_in_one_line() {
     );
     assert!(at(&["discard", "--queue", "OrderQueue", "--all", "--reason", " "]).contains("/reason: must not be empty"));
     assert_eq!(server.get("/v1/queues/OrderQueue").expect(200)["dead"], 3);
+    let refused = complains(&["list", "--url", &url.replacen("http", "https", 1)]);
+    assert!(refused.contains("no server answers at https://127.0.0.1:"), "{refused}");
+    assert!(refused.contains("no TLS connection"), "{refused}");
     server.stop();
 
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -161,7 +164,7 @@ fn what_cannot_be_done_is_said_in_one_line() {
     for part in ["no server answers at http://127.0.0.1:", "cartwright serve", "--url", "--data"] {
         assert!(refused.contains(part), "{refused}");
     }
-    assert!(complains(&["list", "--url", "https://shop.example"]).contains("write it like http://127.0.0.1:8080"));
+    assert!(complains(&["list", "--url", "ftp://shop.example"]).contains("write it like http://127.0.0.1:8080"));
     for args in
         [&["redrive", "--queue", "OrderQueue"][..], &["discard", "--queue", "OrderQueue", "--all"], &["redrive", "1"]]
     {
