@@ -30,6 +30,7 @@ use cartwright::store::{Batch, Change, Expect, Key, MAX_PAGE, Once, Partition, T
 use cartwright::values::Username;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// How long what is known of a socket is kept: API Gateway closes each after two hours.
@@ -178,11 +179,16 @@ impl Sockets {
         }
     }
 
-    /// Closes a socket.
-    async fn close(&self, id: &str) {
-        let Some(client) = &self.client else { return };
-        if let Err(error) = client.delete_connection().connection_id(id).send().await {
-            tracing::debug!(error = %DisplayErrorContext(&error), "a socket could not be closed");
+    /// Closes a socket. Whether it is closed now.
+    async fn close(&self, id: &str) -> bool {
+        let Some(client) = &self.client else { return true };
+        match client.delete_connection().connection_id(id).send().await {
+            Ok(_) => true,
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_gone_exception()) => true,
+            Err(error) => {
+                tracing::warn!(error = %DisplayErrorContext(&error), "a socket could not be closed");
+                false
+            }
         }
     }
 
@@ -333,15 +339,19 @@ impl WebSocket {
         }
     }
 
-    /// Changes what is known of a socket; what `change` adds is in the same commit.
-    async fn change(&self, id: &str, change: impl Fn(&mut Connection, &mut Batch) -> Result<()>) -> Result<()> {
+    /// Changes what is known of a socket; what `change` adds is in the same commit. Returns what it returns.
+    async fn change<T: Serialize + DeserializeOwned>(
+        &self,
+        id: &str,
+        change: impl Fn(&mut Connection, &mut Batch) -> Result<T>,
+    ) -> Result<T> {
         transact(&self.app, &Once::unkeyed(), Table::Notifications, || async {
             let (mut connection, expect) = self.load(id).await?;
             let mut batch = Batch::new(Table::Notifications);
-            change(&mut connection, &mut batch)?;
+            let result = change(&mut connection, &mut batch)?;
             let expires_at = self.app.clock.now() + CONNECTION_KEPT;
             batch.put_until(connection_key(id), expect, &connection, expires_at)?;
-            Ok(Change { batch, result: () })
+            Ok(Change { batch, result })
         })
         .await
     }
@@ -360,7 +370,7 @@ impl WebSocket {
         let app = self.app.for_principal(principal);
         let said = match connection.session.receive(text, app.principal().role().is_some()) {
             Step::Say(text) => text,
-            Step::Authenticate(token) => self.authenticate(&app, id, &token).await?,
+            Step::Authenticate(token) => return self.authenticate(&app, id, &token).await,
             Step::Subscribe { topic, text, after } => {
                 return self.subscribe(&app, id, (topic, text, after), connection.who, time).await;
             }
@@ -377,23 +387,33 @@ impl WebSocket {
         self.say(id, said).await.map(drop)
     }
 
-    /// Who has said who they are can say so again; nobody becomes somebody else.
-    async fn authenticate(&self, app: &App, id: &str, token: &str) -> Result<String> {
+    /// Who has said who they are can say so again; nobody becomes somebody else. After too many credentials that are no good the
+    /// socket is closed.
+    async fn authenticate(&self, app: &App, id: &str, token: &str) -> Result<()> {
         let principal = match access::authenticate(app, token).await {
             Ok(principal) => principal,
-            Err(error) if error.kind() == Kind::Unauthenticated => return Ok(Message::error(&error, None).to_json()),
+            Err(error) if error.kind() == Kind::Unauthenticated => {
+                let is_last = self.change(id, |connection, _| Ok(connection.session.refused())).await?;
+                self.say(id, Message::error(&error, None).to_json()).await?;
+                if is_last && self.sockets.close(id).await {
+                    forget(&self.app, id).await?;
+                }
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         if app.principal().role().is_some() && !ops::is_same(app.principal(), &principal) {
             let detail = "This socket is somebody else's; open another.";
-            return Ok(Message::Error { code: "already_authenticated", detail, topic: None }.to_json());
+            let said = Message::Error { code: "already_authenticated", detail, topic: None };
+            return self.say(id, said.to_json()).await.map(drop);
         }
         self.change(id, |connection, _| {
             connection.who = Who::of(&principal, token);
             Ok(())
         })
         .await?;
-        Ok(principal.role().map(|role| Message::Authenticated { role }.to_json()).unwrap_or_default())
+        let said = principal.role().map(|role| Message::Authenticated { role }.to_json());
+        self.say(id, said.unwrap_or_default()).await.map(drop)
     }
 
     async fn subscribe(

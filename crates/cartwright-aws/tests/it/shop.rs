@@ -1,17 +1,20 @@
 //! A shop over a real store, whose commits go wrong when they are about certain users.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use axum::body::Body;
+use cartwright::access::Access;
 use cartwright::api;
-use cartwright::app::App;
+use cartwright::app::{App, Ports};
 use cartwright::config::Config;
 use cartwright::error::{Error, Kind, Result};
 use cartwright::local::sqlite::SqliteStore;
+use cartwright::notifications::Channels;
 use cartwright::rest::Door;
 use cartwright::store::{Batch, CommitError, Doc, Key, Page, Range, Store};
 use cartwright::system::{SystemClock, SystemIds};
+use cartwright::telemetry::Telemetry;
 use cartwright_aws::queues::AwsQueues;
 use cartwright_aws::settings::Topics;
 use cartwright_aws::sns::SnsNotifier;
@@ -30,7 +33,12 @@ pub struct Shop {
 }
 
 impl Shop {
+    /// Open to whoever reaches it.
     pub fn new() -> Self {
+        Shop::with(Access::open())
+    }
+
+    pub fn with(access: Access) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = SqliteStore::open(folder.path(), Arc::new(SystemClock)).unwrap();
         let (aws, store): (_, Arc<dyn Store>) = (FakeAws::default(), Arc::new(FaultyStore(sqlite.clone())));
@@ -38,7 +46,19 @@ impl Shop {
         let topics = Topics { customers: "arn:customers".into(), operators: "arn:operators".into() };
         let notifier = SnsNotifier::new(aws_sdk_sns::Client::new(&aws.config()), topics);
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-        let app = App::new(store, Arc::new(queues), Arc::new(notifier), clock, ids, Config::default());
+        let app = App::over(Ports {
+            store,
+            queues: Arc::new(queues),
+            notifier: Arc::new(notifier),
+            channels: Channels::default(),
+            live: OnceLock::new(),
+            clock,
+            ids,
+            config: Config::default(),
+            access,
+            in_flight: Arc::default(),
+            telemetry: Telemetry::default(),
+        });
         let door = api::door(&app);
         Shop { app, aws, sqlite, door, _folder: folder }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cartwright::access::Access;
 use cartwright::events::{Queue, handle};
 use cartwright::store::{Partition, Store, Table};
 use cartwright_aws::websocket::{SocketEvent, Sockets, WebSocket};
@@ -18,7 +19,10 @@ struct Setting {
 
 impl Setting {
     fn new() -> Self {
-        let shop = Shop::new();
+        Setting::of(Shop::new())
+    }
+
+    fn of(shop: Shop) -> Self {
         let sockets = Sockets::new(&shop.aws.config(), Some(ENDPOINT));
         shop.app.tell_by(std::sync::Arc::new(sockets.clone()));
         let socket = WebSocket::new(shop.app.clone(), sockets);
@@ -107,4 +111,17 @@ async fn a_socket_that_is_gone_is_forgotten_with_all_it_listened_to_and_others_h
         "OrderPacked",
         "one that could not be told once is told on"
     );
+}
+
+#[tokio::test]
+async fn a_socket_on_which_three_credentials_were_no_good_is_closed_and_forgotten() {
+    let setting = Setting::of(Shop::with(Access::required()));
+    setting.event("CONNECT", "x", None).await;
+    let closed = || setting.shop.aws.calls("DELETE /dev/@connections/x").len();
+    for _ in 0..3 {
+        assert_eq!((closed(), setting.documents("CONNECTION#x").await), (0, 1));
+        setting.say("x", json!({"action": "authenticate", "token": "nonsense"})).await;
+    }
+    assert!(setting.heard("x").iter().all(|heard| heard["code"] == "unauthenticated"), "{:?}", setting.heard("x"));
+    assert_eq!((setting.heard("x").len(), closed(), setting.documents("CONNECTION#x").await), (3, 1, 0));
 }

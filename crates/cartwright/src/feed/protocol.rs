@@ -14,6 +14,8 @@ use crate::error::Error;
 pub const MAX_MESSAGE_BYTES: usize = MAX_TOKEN_BYTES + 256;
 /// Topics that one socket may listen to at the same time.
 pub const MAX_TOPICS: usize = 20;
+/// Credentials that are no good which a client may try on one socket.
+const MAX_REFUSED: u32 = 3;
 
 /// What a client asks.
 #[derive(Debug, Deserialize)]
@@ -101,11 +103,14 @@ pub enum Step {
     Unsubscribe(Topic, String),
 }
 
-/// What one socket listens to.
+/// What one socket listens to, and how many credentials on it were no good.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The keys of its topics.
     topics: Vec<String>,
+    /// Credentials that were no good.
+    #[serde(default)]
+    refused: u32,
 }
 
 impl Session {
@@ -149,6 +154,13 @@ impl Session {
             }
             Ok(_) => refuse("not_subscribed", "You do not listen to this topic.", Some(text)),
         }
+    }
+
+    /// A credential was no good. Returns whether it was the last that may be tried: when that is said, the socket is to be closed.
+    #[must_use]
+    pub fn refused(&mut self) -> bool {
+        self.refused += 1;
+        self.refused >= MAX_REFUSED
     }
 
     /// It listens to `topic` now.
@@ -243,6 +255,15 @@ mod tests {
         session.unsubscribed(&topic);
         assert_eq!(said(session.receive(&leave, true))["code"], "not_subscribed");
         assert!(matches!(session.receive(&subscribe("customer:more"), true), Step::Subscribe { .. }));
+    }
+
+    #[test]
+    fn so_many_credentials_may_be_tried_on_a_socket_also_by_one_that_is_kept_between() {
+        let mut session: Session = serde_json::from_str(r#"{"topics":[]}"#).unwrap();
+        for at in 1..=MAX_REFUSED {
+            assert_eq!(session.refused(), at == MAX_REFUSED, "after {at}");
+            session = serde_json::from_str(&serde_json::to_string(&session).unwrap()).unwrap();
+        }
     }
 
     #[test]
