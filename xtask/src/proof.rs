@@ -160,13 +160,14 @@ pub(crate) fn mutants(arguments: &[String]) -> Outcome {
 /// Checks of Schemathesis that go by the description. That of authentication has nothing to find where there is none.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
 
-/// Has Schemathesis ask a server of this build everything its description allows, and much that it does not.
+/// Has Schemathesis ask a server of this build everything its description allows, and much that it does not. By one worker: two fail at
+/// a defect of Python 3.11 now and then.
 pub(crate) fn schemathesis(arguments: &[String]) -> Outcome {
     let program = tools::schemathesis()?.join("schemathesis");
     let (folder, log) = new_folder("schemathesis")?;
     with_server(&folder, &log, |url| {
         let mut command = Command::new(program);
         command.current_dir(root()).args(["run", &format!("{url}/openapi.json"), "--checks", CHECKS]);
-        run(command.args(["--max-examples", "10", "--seed", "1", "--workers", "2", "--no-color"]).args(arguments))
+        run(command.args(["--max-examples", "10", "--seed", "1", "--workers", "1", "--no-color"]).args(arguments))
     })
 }

@@ -19,8 +19,10 @@ pub(crate) struct Report {
     pub(crate) quick: bool,
     /// The cores of servers and load; none when they were not pinned.
     pub(crate) pinning: Option<Pinning>,
-    pub(crate) sections: Vec<Section>,
+    sections: Vec<Section>,
     pub(crate) storage: Option<Storage>,
+    /// Why something could not be measured.
+    failures: Vec<String>,
 }
 
 /// What was measured of one thing.
@@ -130,21 +132,29 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 impl Report {
     /// A report without measurements.
     pub(crate) fn new(machine: Machine, quick: bool, pinning: Option<Pinning>) -> Self {
-        Report { machine, quick, pinning, sections: Vec::new(), storage: None }
+        Report { machine, quick, pinning, sections: Vec::new(), storage: None, failures: Vec::new() }
+    }
+
+    /// Adds what was measured, or why it was not.
+    pub(crate) fn add(&mut self, measured: crate::Result<Vec<Section>>) {
+        match measured {
+            Ok(sections) => self.sections.extend(sections),
+            Err(error) => self.failures.push(error.to_string()),
+        }
     }
 
     fn runs(&self) -> impl Iterator<Item = &Run> {
         self.sections.iter().flat_map(Section::runs)
     }
 
-    /// How many requests failed.
+    /// How many requests, checks and rows failed.
     pub(crate) fn error_count(&self) -> u64 {
-        self.runs().map(|run| run.errors).sum()
+        self.failures.len() as u64 + self.runs().map(|run| run.errors).sum::<u64>()
     }
 
-    /// What went wrong, the first of each run.
+    /// What went wrong: each row that could not be measured, and the first of each run.
     pub(crate) fn errors(&self) -> Vec<&str> {
-        self.runs().flat_map(|run| &run.first_errors).map(String::as_str).collect()
+        self.failures.iter().chain(self.runs().flat_map(|run| &run.first_errors)).map(String::as_str).collect()
     }
 
     /// The report for people.

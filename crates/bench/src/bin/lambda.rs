@@ -19,7 +19,7 @@ use cartwright::store::Table;
 use clap::Parser;
 use serde_json::{Value, json};
 
-/// Times each program is started: figures are the medians.
+/// Times each program is started: figures are the medians, and budgets are about the least.
 const STARTS: usize = 7;
 /// Invocations before those that count.
 const WARM_UP: u32 = 50;
@@ -103,17 +103,18 @@ fn run(arguments: &Arguments) -> Outcome {
         "| function | start to first `next`: CPU, ms | wall, ms | memory then, MB | after all invocations, MB | CPU an invocation, µs |"
     );
     println!("|---|---|---|---|---|---|");
-    let medians = functions.iter().zip(&measured).map(|(function, figures)| (function.name, Figures::median(figures)));
-    let medians: Vec<(&str, Figures)> = medians.collect();
-    for (name, Figures { init_cpu, init_wall, init_memory, memory, cpu }) in &medians {
-        println!("| {name} | {init_cpu:.1} | {init_wall:.1} | {init_memory:.1} | {memory:.1} | {cpu:.0} |");
+    for (function, figures) in functions.iter().zip(&measured) {
+        let Figures { init_cpu, init_wall, init_memory, memory, cpu } = Figures::median(figures);
+        println!("| {} | {init_cpu:.1} | {init_wall:.1} | {init_memory:.1} | {memory:.1} | {cpu:.0} |", function.name);
     }
-    let find = |wanted| medians.iter().find(|(name, _)| *name == wanted).map(|(_, figures)| figures);
-    let (Some(ours), Some(reference)) = (find(OURS), find(REFERENCE)) else { return Ok(()) };
+    // What else the machine does only adds to what a function takes: the least is what is the function's own.
+    let find = |wanted| functions.iter().position(|function| function.name == wanted);
+    let least = |wanted| find(wanted).map(|at| Figures::least(&measured[at]));
+    let (Some(ours), Some(reference)) = (least(OURS), least(REFERENCE)) else { return Ok(()) };
     let mut exceeded = Vec::new();
     for Budget { what, of, percent } in BUDGETS {
-        let found = of(ours) / of(reference) * 100.0;
-        println!("{what}: {found:.1} % of what {REFERENCE} takes; the budget is {percent:.1} %");
+        let found = of(&ours) / of(&reference) * 100.0;
+        println!("{what}: {found:.1} % of what {REFERENCE} takes at least; the budget is {percent:.1} %");
         if found > percent * TOLERANCE {
             exceeded.push(what);
         }
@@ -230,7 +231,7 @@ struct Budget {
     percent: f64,
 }
 
-/// One start of one program, or the medians of several: milliseconds, megabytes, and microseconds an invocation.
+/// One start of one program, or the medians or the least of several: milliseconds, megabytes, and microseconds an invocation.
 struct Figures {
     init_cpu: f64,
     init_wall: f64,
@@ -240,19 +241,28 @@ struct Figures {
 }
 
 impl Figures {
-    fn median(all: &[Figures]) -> Figures {
-        let median = |value: fn(&Figures) -> f64| {
+    /// Of each figure the one that `pick` takes of those that were measured, the least of which comes first.
+    fn of(all: &[Figures], pick: fn(&[f64]) -> f64) -> Figures {
+        let picked = |value: fn(&Figures) -> f64| {
             let mut values: Vec<f64> = all.iter().map(value).collect();
             values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
+            pick(&values)
         };
         Figures {
-            init_cpu: median(|figures| figures.init_cpu),
-            init_wall: median(|figures| figures.init_wall),
-            init_memory: median(|figures| figures.init_memory),
-            memory: median(|figures| figures.memory),
-            cpu: median(|figures| figures.cpu),
+            init_cpu: picked(|figures| figures.init_cpu),
+            init_wall: picked(|figures| figures.init_wall),
+            init_memory: picked(|figures| figures.init_memory),
+            memory: picked(|figures| figures.memory),
+            cpu: picked(|figures| figures.cpu),
         }
+    }
+
+    fn median(all: &[Figures]) -> Figures {
+        Figures::of(all, |values| values[values.len() / 2])
+    }
+
+    fn least(all: &[Figures]) -> Figures {
+        Figures::of(all, |values| values[0])
     }
 }
 
