@@ -50,8 +50,12 @@ impl<const STATUS: u16, T> Reply<STATUS, T> {
 
     /// With the `Link` to the next page of `list`, if there is one.
     pub fn next_page(self, list: &List, next_cursor: Option<&str>) -> Self {
-        match next_cursor {
-            Some(next) => self.header(LINK, list.link(next)),
+        self.link(next_cursor.map(|next| list.link(next)))
+    }
+
+    fn link(self, link: Option<String>) -> Self {
+        match link {
+            Some(link) => self.header(LINK, link),
             None => self,
         }
     }
@@ -163,11 +167,7 @@ impl<T> Reply<200, Items<T>> {
         let link = next_cursor.as_deref().map(|next| list.link(next));
         let count = listing.items.len();
         let items = Items { items: listing.items.into_iter().map(view).collect(), next_cursor };
-        let reply = Reply::new(items).listing(count);
-        match link {
-            Some(link) => reply.header(LINK, link),
-            None => reply,
-        }
+        Reply::new(items).listing(count).link(link)
     }
 }
 
@@ -176,11 +176,7 @@ impl<T> Reply<200, Vec<T>> {
     /// the `Link` tells of the next.
     pub fn bare_page<S>(list: &List, listing: Listing<S>, view: impl Fn(S) -> Option<T>) -> Self {
         let link = listing.next.map(|next| list.link(&next.into_text()));
-        let reply = Reply::new(listing.items.into_iter().filter_map(view).collect());
-        match link {
-            Some(link) => reply.header(LINK, link),
-            None => reply,
-        }
+        Reply::new(listing.items.into_iter().filter_map(view).collect()).link(link)
     }
 }
 
@@ -218,9 +214,7 @@ impl<T> Classic<Vec<T>> {
     ) -> Reply<200, Classic<Vec<T>>> {
         let mut reply = Classic::reply(method, listing.items.into_iter().map(view).collect());
         reply.body.next_cursor = listing.next.map(crate::store::Cursor::into_text);
-        match reply.body.next_cursor.as_deref().map(|next| list.link(next)) {
-            Some(link) => reply.header(LINK, link),
-            None => reply,
-        }
+        let link = reply.body.next_cursor.as_deref().map(|next| list.link(next));
+        reply.link(link)
     }
 }
