@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Uri};
 
 use crate::outbound::{Call, Outbound, Reach};
+use crate::rest::IDEMPOTENCY_KEY;
 
 /// Longest wait for an answer: a little more than the server takes before it gives a request up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 /// Largest answer. A page of dead letters is a little more than 1 MB, unless a single one is larger.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Where requests go.
 pub struct Client {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use clap::Args;
 use http::{Method, Request};
 use http_body_util::BodyExt;
@@ -20,7 +21,7 @@ use super::client::Client;
 use super::sqlite::{FILE_NAME, OpenError, SqliteStore};
 use crate::app::App;
 use crate::config::Config;
-use crate::rest::Door;
+use crate::rest::{Door, IDEMPOTENCY_KEY};
 use crate::system::{SystemClock, SystemIds};
 use crate::{api, catalog};
 
@@ -118,21 +119,20 @@ impl Shop {
         path: &str,
         key: Option<&str>,
         body: &str,
-    ) -> Result<(u16, Vec<u8>), AnyError> {
+    ) -> Result<(u16, Bytes), AnyError> {
         match self {
             Shop::Server { client, url } => {
                 let answer = client.send(method, path, key, body).await;
-                let (status, body) = answer.map_err(|why| format!("no server answers at {url} ({why}); {ADVICE}"))?;
-                Ok((status, body.to_vec()))
+                answer.map_err(|why| format!("no server answers at {url} ({why}); {ADVICE}").into())
             }
             Shop::Folder { door, .. } => {
                 let mut request =
                     Request::builder().method(method).uri(path).header("content-type", "application/json");
                 if let Some(key) = key {
-                    request = request.header("idempotency-key", key);
+                    request = request.header(IDEMPOTENCY_KEY, key);
                 }
                 let response = door.answer(request.body(Body::from(body.to_owned()))?).await;
-                Ok((response.status().as_u16(), response.into_body().collect().await?.to_bytes().to_vec()))
+                Ok((response.status().as_u16(), response.into_body().collect().await?.to_bytes()))
             }
         }
     }

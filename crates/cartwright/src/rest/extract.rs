@@ -28,7 +28,8 @@ use crate::queues::DeadLetterId;
 use crate::store::{Cursor, MAX_PAGE, Once};
 use crate::values::{OrderId, ProductId, Username};
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The header of a request that is to be carried out once.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Longest `Idempotency-Key`.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Documents in a page when the caller does not say.

@@ -37,6 +37,7 @@ use watch::Watch;
 
 pub use browsers::Cors;
 pub use describe::{Describe, Documented, Operation, Routes};
+pub(crate) use extract::IDEMPOTENCY_KEY;
 pub use extract::{Bare, IfMatch, KeyId, List, Listing, Params, PathValue, Post, Put, Segment, decode, time_in_query};
 pub use kept::{Kept, KeptAnswers};
 pub use limits::{Caller, LimitSettings, Limits, Rate, Slot, network, slot_of};

@@ -80,8 +80,10 @@ impl Checkpoints {
         }
         self.seen = pages;
         if !self.is_at_work {
-            self.is_at_work = pages >= self.due;
-            if let Some(begin) = self.begin.as_ref().filter(|_| self.is_at_work) {
+            if let Some(begin) = &self.begin
+                && pages >= self.due
+            {
+                self.is_at_work = true;
                 // A thread that is gone is noticed after the next group.
                 let _ = begin.send(());
             }

@@ -219,6 +219,7 @@ impl SqliteStore {
             };
             let _ = tokio::task::spawn_blocking(end).await;
         }
+        // So that the writer is the last to close the file, but for those that are reading now.
         self.clear_readers();
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::Close(done)).await.is_ok() {
