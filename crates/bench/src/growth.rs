@@ -13,11 +13,11 @@ use crate::report::Section;
 use crate::rows::CONNECTIONS;
 use crate::servers::{Pinning, Server, resident_bytes};
 use crate::storage::scatter;
-use crate::work::{Checkout, Gets, PutBasket, Writes, body_of};
+use crate::work::{Checkout, Gets, PutBasket, Writes, body_of, unprocessed};
 use crate::{Plan, Result};
 
 /// The shops, the smallest first, which the others are held against. A product is four documents.
-const SHOPS: [(&str, Filling); 5] = [
+pub(crate) const SHOPS: [(&str, Filling); 5] = [
     ("10,000 documents", Filling { products: 2_500, orders: 0, purchases: 0 }),
     ("1 million documents", Filling { products: 250_000, orders: 0, purchases: 0 }),
     (
@@ -44,24 +44,26 @@ const BUYERS: usize = 16;
 const DRAIN_LOOK: Duration = Duration::from_secs(1);
 const MAX_DRAIN: Duration = Duration::from_secs(20);
 
-/// Measures one shop after the other.
+/// Measures one of the [`SHOPS`].
 ///
 /// # Errors
-/// When a server does not start or does not answer any more.
-pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path, quick: bool) -> Result<Vec<Section>> {
-    let mut sections = Vec::new();
-    for (name, filling) in SHOPS {
-        let divisor = if quick { QUICK_DIVISOR } else { 1 };
-        let Filling { products, orders, purchases } = filling;
-        let filling =
-            Filling { products: products / divisor, orders: orders / divisor, purchases: purchases / divisor };
-        let folder = folder.join("growth");
-        let section = shop(plan, pinning, &folder, name, filling).await;
-        let removed = std::fs::remove_dir_all(&folder);
-        sections.push(section?);
-        removed?;
-    }
-    Ok(sections)
+/// When the server does not start or does not answer any more.
+pub(crate) async fn measure(
+    plan: &Plan,
+    pinning: Option<Pinning>,
+    folder: &Path,
+    quick: bool,
+    (name, filling): (&str, Filling),
+) -> Result<Section> {
+    let divisor = if quick { QUICK_DIVISOR } else { 1 };
+    let Filling { products, orders, purchases } = filling;
+    let filling = Filling { products: products / divisor, orders: orders / divisor, purchases: purchases / divisor };
+    let folder = folder.join("growth");
+    let section = shop(plan, pinning, &folder, name, filling).await;
+    let removed = std::fs::remove_dir_all(&folder);
+    let section = section?;
+    removed?;
+    Ok(section)
 }
 
 async fn shop(plan: &Plan, pinning: Option<Pinning>, folder: &Path, name: &str, filling: Filling) -> Result<Section> {
@@ -129,9 +131,8 @@ async fn shop(plan: &Plan, pinning: Option<Pinning>, folder: &Path, name: &str, 
 /// Waits until the queue has run dry, or long enough to tell how fast it does. Says it in words.
 async fn drain(shop: &crate::servers::Target, all: usize) -> Result<String> {
     let waiting = async || -> Result<usize> {
-        let queue: serde_json::Value = serde_json::from_str(&body_of(shop, "/v1/queues/PurchaseQueue").await?)?;
-        let count = |field: &str| queue[field].as_u64().unwrap_or(0) as usize;
-        Ok(count("waiting") + count("inFlight"))
+        let queue = serde_json::from_str(&body_of(shop, "/v1/queues/PurchaseQueue").await?)?;
+        Ok(unprocessed(&queue) as usize)
     };
     let (begun, first) = (Instant::now(), waiting().await?);
     let mut left = first;

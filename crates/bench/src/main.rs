@@ -241,7 +241,9 @@ async fn over_http(
     }
     if wanted(Row::Growth) {
         plan.expect(growth::STEPS);
-        report.add(growth::measure(plan, pinning, folder, cli.quick).await);
+        for shop in growth::SHOPS {
+            report.add(growth::measure(plan, pinning, folder, cli.quick, shop).await.map(one));
+        }
     }
     if wanted(Row::Soak) {
         plan.expect(soak::STEPS);

@@ -21,7 +21,7 @@ const REST_LOOK: Duration = Duration::from_millis(100);
 /// CPU time in that time of a server at rest: its timers, at most.
 const REST_CPU: Duration = Duration::from_millis(2);
 /// Longest wait for a server to come to rest.
-const MAX_REST_WAIT: Duration = Duration::from_secs(30);
+const MAX_REST_WAIT: Duration = Duration::from_secs(60);
 
 /// The cores of the servers and of the load, so that neither takes from the other.
 #[derive(Debug, Clone, Copy, Serialize)]

@@ -458,6 +458,8 @@ pub struct OrderId(String);
 
 /// Seconds between the Unix epoch and the KSUID epoch (2014-05-13T16:53:20Z, as published by its authors).
 const KSUID_EPOCH_S: i64 = 1_400_000_000;
+/// The greatest KSUID: 20 bytes of 255, in base 62.
+const GREATEST_KSUID: &str = "aWgEPTl1tmebfsQzFP4bxwgy80V";
 
 impl OrderId {
     /// The id of an order placed at `at`: seconds in the timestamp, the fraction of the second leading the payload so
@@ -487,9 +489,9 @@ fn ksuid_seconds(at: jiff::Timestamp) -> u32 {
 impl TryFrom<String> for OrderId {
     type Error = Invalid;
     fn try_from(text: String) -> Result<Self, Invalid> {
-        // The library takes what is greater than the greatest id, and what is not ASCII: only what it writes itself is one.
-        let id = <Ksuid as std::str::FromStr>::from_str(&text).ok().filter(|_| text.len() == 27);
-        if id.is_some_and(|id| id.to_string() == text) {
+        // Each of the 27 digits in base 62 sorts as its character does, and so does the number they write.
+        let is_id = text.len() == GREATEST_KSUID.len() && text.bytes().all(|digit| digit.is_ascii_alphanumeric());
+        if is_id && text.as_str() <= GREATEST_KSUID {
             Ok(OrderId(text))
         } else {
             Err(invalid("must be an order id (a KSUID of 27 characters)"))
@@ -653,6 +655,15 @@ mod tests {
         for text in ["", &id[1..], &format!("{id}0"), &id.replace('t', "-"), &"!".repeat(27), &beyond[0], &beyond[1]] {
             assert!(text.parse::<OrderId>().is_err(), "{text}");
         }
+    }
+
+    /// Every id is read without decoding it, so the library says where ids end.
+    #[test]
+    fn the_greatest_order_id_is_the_greatest_ksuid() {
+        assert_eq!(Ksuid::new_raw(u32::MAX, Some(&[0xff; 16])).to_string(), GREATEST_KSUID);
+        assert!(GREATEST_KSUID.parse::<OrderId>().is_ok());
+        assert!(GREATEST_KSUID.replace('V', "W").parse::<OrderId>().is_err());
+        assert!("0".repeat(27).parse::<OrderId>().is_ok());
     }
 
     #[test]

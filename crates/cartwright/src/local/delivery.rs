@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::sqlite::{Received, SqliteStore};
+use super::sqlite::{MAX_EXPIRED, Received, SqliteStore};
 use crate::app::App;
 use crate::attempt::{Outcome, attempt, count, is_dead, tell_of_death};
 use crate::error::Result;
@@ -34,8 +34,12 @@ impl Default for Settings {
     }
 }
 
-/// How often documents whose time is over are removed.
-const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How often documents whose time is over are removed: few at a time, for those of a minute at once would hold up every commit.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+/// Pause for the commits of others, while there is more to remove.
+const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+/// Pause before trying again to remove them when the store did not.
+const SWEEP_FAILURE_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before trying again to note what became of a message when the store did not take it.
 const NOTE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -102,15 +106,18 @@ impl Delivery {
         while handlers.join_next().await.is_some() {}
     }
 
-    /// Removes documents whose time is over, now and then.
+    /// Removes documents whose time is over.
     async fn sweep(self, mut stopped: watch::Receiver<bool>) {
         while !*stopped.borrow() {
-            match self.store.remove_expired().await {
-                Ok(0) => {}
-                Ok(_) => continue,
-                Err(error) => tracing::warn!(%error, "cannot remove expired documents; trying again later"),
-            }
-            let _ = tokio::time::timeout(SWEEP_PERIOD, stopped.wait_for(|stop| *stop)).await;
+            let pause = match self.store.remove_expired().await {
+                Ok(count) if count >= MAX_EXPIRED => SWEEP_PAUSE,
+                Ok(_) => SWEEP_PERIOD,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot remove expired documents; trying again later");
+                    SWEEP_FAILURE_PAUSE
+                }
+            };
+            let _ = tokio::time::timeout(pause, stopped.wait_for(|stop| *stop)).await;
         }
     }
 

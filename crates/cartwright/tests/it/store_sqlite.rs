@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cartwright::app::Clock;
 use cartwright::events::Queue;
-use cartwright::local::sqlite::{FILE_NAME, OpenError, SqliteStore};
+use cartwright::local::sqlite::{FILE_NAME, MAX_EXPIRED, OpenError, SqliteStore};
 use cartwright::queues::QueueAdmin;
 use cartwright::store::{Batch, Expect, Partition, Store, Table, Write, conformance};
 use rusqlite::Connection;
@@ -89,6 +89,25 @@ async fn the_cache_never_shows_an_old_document() {
 async fn read_n(store: &SqliteStore, key: &cartwright::store::Key) -> Option<i64> {
     let docs = store.get_many(std::slice::from_ref(key)).await.unwrap();
     docs[0].as_ref().map(|doc| doc.parse_owned::<serde_json::Value>().unwrap()["n"].as_i64().unwrap())
+}
+
+/// Commits wait while documents are removed, so not all of a great many are removed at once.
+#[tokio::test]
+async fn documents_whose_time_is_over_are_removed_a_few_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(TestClock::new());
+    let store = SqliteStore::open(folder.path(), clock.clone()).unwrap();
+    let partition = Partition::new(Table::Basket, "EXPIRES");
+    let expires_at = Some(clock.now());
+    for at in 0..2 * MAX_EXPIRED + 1 {
+        let (key, body) = (partition.key(format!("{at:03}")), r#"{"n":1}"#.into());
+        let mut batch = Batch::new(Table::Basket);
+        batch.writes.push(Write::Put { key, expect: Expect::Absent, body, expires_at });
+        store.commit(batch).await.unwrap();
+    }
+    for count in [MAX_EXPIRED, MAX_EXPIRED, 1, 0] {
+        assert_eq!(store.remove_expired().await.unwrap(), count);
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ const MAX_CACHED_BYTES: usize = 16 * 1024;
 pub(super) struct Cache {
     documents: quick_cache::sync::Cache<Key, Option<Doc>, CacheWeight>,
     revisions: [AtomicU64; Table::ALL.len()],
+    changes: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -49,7 +50,7 @@ impl Cache {
             .expect("both capacities are given");
         let (hash, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
         let documents = quick_cache::sync::Cache::with_options(options, CacheWeight, hash, lifecycle);
-        Cache { documents, revisions: Default::default() }
+        Cache { documents, revisions: Default::default(), changes: AtomicU64::new(0) }
     }
 
     /// What is known of the document under `key`.
@@ -57,9 +58,10 @@ impl Cache {
         self.documents.get(key)
     }
 
-    /// Takes over what a group has made of documents; what is `None` was deleted. To be called once it is durable, before
+    /// Takes over what a group has made of documents, if of any; what is `None` was deleted. To be called once it is durable, before
     /// anybody is told.
     pub(super) fn update(&self, changed: impl IntoIterator<Item = (Key, Option<Doc>)>) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         let mut tables = [false; Table::ALL.len()];
         for (key, doc) in changed {
             tables[key.table as usize] = true;
@@ -76,6 +78,11 @@ impl Cache {
 
     pub(super) fn revision(&self, table: Table) -> u64 {
         self.revisions[table as usize].load(Ordering::Acquire)
+    }
+
+    /// Changes of the file so far, those of queues alone included.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     pub(super) fn hits(&self) -> u64 {

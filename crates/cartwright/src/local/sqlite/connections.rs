@@ -11,9 +11,9 @@ use super::{OpenError, SchemaError, open_error, schema};
 
 /// How long to wait for another program that has the file locked, before giving up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Part of the file that readers map into memory, which halves the cost of a read, and lets few documents be read in place: the
-/// most that SQLite maps. What the system keeps of it in memory is its own affair, and no memory that the server holds.
-pub(super) const MMAP_BYTES: i64 = 0x7fff_0000;
+/// Part of the file that is mapped into memory by those who map it, which halves the cost of a read: the most that SQLite maps.
+/// What the system keeps of it in memory is its own affair, and no memory that the server holds.
+const MMAP_BYTES: i64 = 0x7fff_0000;
 /// Pages in the log from which on it is written back into the file: 16 MB. A page that changes again and again is written back once
 /// for all of them, but what is not written back yet has to be read again after a crash.
 pub(super) const LONG_LOG_PAGES: i32 = 4000;
@@ -50,10 +50,14 @@ pub(super) fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
-    connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
     plan_once(&connection)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// Lets a connection that reads map the file.
+pub(super) fn map(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "mmap_size", MMAP_BYTES)
 }
 
 /// Makes a connection one that writes as the store does: durably, with a log that is long enough to write in bulk. Public

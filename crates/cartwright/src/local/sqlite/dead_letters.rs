@@ -109,7 +109,7 @@ impl QueueAdmin for SqliteStore {
             Ok((delayed, oldest))
         };
         self.queues.counted().await;
-        let (delayed, oldest_enqueued_at) = self.read(move |connection, _| read(connection)).await?;
+        let (delayed, oldest_enqueued_at) = self.readers.read(move |connection| read(connection)).await?;
         let counts = self.queues.counts(queue);
         let in_queue = u64::try_from(counts.in_queue).unwrap_or(0);
         let in_flight = u64::try_from(counts.in_flight).unwrap_or(0).min(in_queue);
@@ -140,32 +140,34 @@ impl QueueAdmin for SqliteStore {
         let start = if oldest_first { 0 } else { i64::MAX };
         let missing = || Error::not_found("dead_letter_not_found", "such dead letter");
         let after = after.map_or(Ok(start), |id| place_of(id).ok_or_else(missing))?;
-        self.read(move |connection, _| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query(params![queue.name(), after, limit.saturating_add(1)])?;
-            let (mut page, mut bytes) = (DeadLetterPage::default(), 0);
-            while let Some(row) = rows.next()? {
-                if page.letters.len() == limit || bytes >= MAX_PAGE_BYTES {
-                    page.more = true;
-                    break;
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(sql)?;
+                let mut rows = statement.query(params![queue.name(), after, limit.saturating_add(1)])?;
+                let (mut page, mut bytes) = (DeadLetterPage::default(), 0);
+                while let Some(row) = rows.next()? {
+                    if page.letters.len() == limit || bytes >= MAX_PAGE_BYTES {
+                        page.more = true;
+                        break;
+                    }
+                    let letter = dead_letter(row)?;
+                    bytes += letter.body.len();
+                    page.letters.push(letter);
                 }
-                let letter = dead_letter(row)?;
-                bytes += letter.body.len();
-                page.letters.push(letter);
-            }
-            Ok(page)
-        })
-        .await
+                Ok(page)
+            })
+            .await
     }
 
     async fn find_dead_letter(&self, queue: Queue, id: &DeadLetterId) -> Result<Option<DeadLetter>> {
         let sql = "SELECT seq, reason, receives, enqueued_at_ms, died_at_ms, body FROM dead_letters \
                    WHERE queue = ?1 AND seq = ?2";
         let Some(place) = place_of(id) else { return Ok(None) };
-        self.read(move |connection, _| {
-            connection.prepare_cached(sql)?.query_row(params![queue.name(), place], dead_letter).optional()
-        })
-        .await
+        self.readers
+            .read(move |connection| {
+                connection.prepare_cached(sql)?.query_row(params![queue.name(), place], dead_letter).optional()
+            })
+            .await
     }
 
     async fn take(&self, queue: Queue, action: Action, which: Which, audit: Audit) -> Result<Vec<DeadLetterId>> {

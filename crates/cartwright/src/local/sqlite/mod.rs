@@ -11,6 +11,7 @@ mod connections;
 mod dead_letters;
 mod figures;
 mod queues;
+mod readers;
 mod schema;
 mod snapshot;
 mod writer;
@@ -18,22 +19,23 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OptionalExtension, params};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::super::store::{Batch, Body, CommitError, Doc, Key, MAX_GET_MANY, MAX_PAGE, Page, Range, Store, Table};
 use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::rest::Refusals;
 use cache::{Cache, read_through};
-use connections::{MMAP_BYTES, keep_log, open_reader, open_writer};
+use connections::{keep_log, open_reader, open_writer};
 use figures::Meters;
 use queues::Queues;
+use readers::Readers;
 use writer::Command;
 
 pub use building::{Building, BuildingError};
@@ -41,6 +43,7 @@ pub use connections::set_up_writer;
 pub use queues::Received;
 pub use schema::SchemaError;
 pub use snapshot::{ExportError, Snapshot};
+pub use writer::MAX_EXPIRED;
 
 /// The database's name in the data folder.
 pub const FILE_NAME: &str = "cartwright.db";
@@ -48,11 +51,8 @@ const LOCK_NAME: &str = "cartwright.lock";
 
 /// Commits that may wait for the writer before callers wait to hand in theirs.
 const MAX_WAITING: usize = 1024;
-/// Connections of readers, and so reads past the cache at the same time. More would only wait for the same cores, and
-/// each costs two file descriptors.
-const MAX_READERS: usize = 8;
-/// Documents that are read in place at most. The file may be mapped and yet not be in memory; a thread that may block waits
-/// for more of them.
+/// Documents that are read in place at most. The file may have room in memory and yet not be there; a thread that may block
+/// waits for more of them.
 const MAX_READ_IN_PLACE: usize = 8;
 /// As many of a range, which lie side by side.
 const MAX_LISTED_IN_PLACE: usize = 25;
@@ -132,9 +132,7 @@ pub struct SqliteStore {
     commands: mpsc::Sender<Command>,
     cache: Arc<Cache>,
     queues: Arc<Queues>,
-    readers: Arc<Mutex<Vec<Connection>>>,
-    reader_slots: Semaphore,
-    is_mapped: Arc<AtomicBool>,
+    readers: Readers,
     health: Arc<Mutex<Option<Error>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     counting: Mutex<Option<Counting>>,
@@ -166,7 +164,7 @@ impl SqliteStore {
         let cache = Arc::new(Cache::new());
         let (commands, inbox) = mpsc::channel(MAX_WAITING);
         let (health, meters) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
-        let is_mapped = Arc::new(AtomicBool::new(is_mapped(&file)));
+        let readers = Readers::new(&file, &cache);
         let writer = writer::Writer::new(
             connection,
             Arc::clone(&cache),
@@ -174,7 +172,7 @@ impl SqliteStore {
             clock,
             Arc::clone(&health),
             Arc::clone(&meters),
-            writer::Size { file: file.clone(), is_mapped: Arc::clone(&is_mapped) },
+            &file,
         )?;
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
@@ -186,9 +184,7 @@ impl SqliteStore {
             commands,
             cache,
             queues,
-            readers: Arc::default(),
-            reader_slots: Semaphore::new(MAX_READERS),
-            is_mapped,
+            readers,
             health,
             writer,
             counting: Mutex::new(counting),
@@ -220,7 +216,7 @@ impl SqliteStore {
             let _ = tokio::task::spawn_blocking(end).await;
         }
         // So that the writer is the last to close the file, but for those that are reading now.
-        self.clear_readers();
+        self.readers.close_idle();
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::Close(done)).await.is_ok() {
             let _ = wait.await;
@@ -229,15 +225,11 @@ impl SqliteStore {
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
-        self.clear_readers();
+        self.readers.close_idle();
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    fn clear_readers(&self) {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// Removes documents whose time is over. Returns how many.
+    /// Removes documents whose time is over, up to [`MAX_EXPIRED`] of each table. Returns how many.
     ///
     /// # Errors
     /// Those of the store.
@@ -251,54 +243,6 @@ impl SqliteStore {
         self.commands.send(make(reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
-
-    /// Runs `read` on a thread that may block, with a connection of its own.
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let _slot = self.reader_slots.acquire().await.map_err(|_| closed())?;
-        let (readers, cache, file) = (Arc::clone(&self.readers), Arc::clone(&self.cache), self.file.clone());
-        let task = tokio::task::spawn_blocking(move || with_reader(&readers, &cache, &file, read));
-        task.await.map_err(Error::internal)?.map_err(storage_error)
-    }
-
-    /// Reads documents past the cache: at once, when they are few and the whole file is mapped and so as good as in memory,
-    /// because handing the read to another thread then costs several times the read.
-    async fn read_documents<T: Send + 'static>(
-        &self,
-        are_few: bool,
-        read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        if are_few
-            && self.is_mapped.load(Ordering::Relaxed)
-            && let Ok(_slot) = self.reader_slots.try_acquire()
-        {
-            return with_reader(&self.readers, &self.cache, &self.file, read).map_err(storage_error);
-        }
-        self.read(read).await
-    }
-}
-
-/// Runs `read` with a connection that nobody else uses meanwhile: one that is idle, or a new one.
-fn with_reader<T>(
-    readers: &Mutex<Vec<Connection>>,
-    cache: &Cache,
-    file: &Path,
-    read: impl FnOnce(&Connection, &Cache) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let connection = idle.map_or_else(|| open_reader(file).inspect(keep_log), Ok)?;
-    let result = read(&connection, cache);
-    if result.is_ok() {
-        readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-    }
-    result
-}
-
-/// Whether readers map all of the file.
-fn is_mapped(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|metadata| i64::try_from(metadata.len()).is_ok_and(|bytes| bytes <= MMAP_BYTES))
 }
 
 #[async_trait]
@@ -308,8 +252,8 @@ impl Store for SqliteStore {
         if let Some(known) = self.cache.get(key) {
             return Ok(known);
         }
-        let key = key.clone();
-        self.read_documents(true, move |connection, cache| read_through(connection, cache, &key)).await
+        let (key, cache) = (key.clone(), Arc::clone(&self.cache));
+        self.readers.read_few(move |connection| read_through(connection, &cache, &key)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Doc>>> {
@@ -329,12 +273,12 @@ impl Store for SqliteStore {
         if missing.is_empty() {
             return Ok(docs);
         }
-        let are_few = missing.len() <= MAX_READ_IN_PLACE;
-        let read = move |connection: &Connection, cache: &Cache| {
-            let read = missing.into_iter().map(|(at, key)| Ok((at, read_through(connection, cache, &key)?)));
+        let (are_few, cache) = (missing.len() <= MAX_READ_IN_PLACE, Arc::clone(&self.cache));
+        let read = move |connection: &Connection| {
+            let read = missing.into_iter().map(|(at, key)| Ok((at, read_through(connection, &cache, &key)?)));
             read.collect::<rusqlite::Result<Vec<_>>>()
         };
-        for (at, doc) in self.read_documents(are_few, read).await? {
+        for (at, doc) in if are_few { self.readers.read_few(read).await } else { self.readers.read(read).await }? {
             docs[at] = doc;
         }
         Ok(docs)
@@ -342,8 +286,8 @@ impl Store for SqliteStore {
 
     async fn list(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Page> {
         let (range, after, limit) = (range.clone(), after.map(str::to_owned), limit.clamp(1, MAX_PAGE));
-        let read = move |connection: &Connection, _: &Cache| list(connection, &range, after.as_deref(), limit);
-        self.read_documents(limit <= MAX_LISTED_IN_PLACE, read).await
+        let read = move |connection: &Connection| list(connection, &range, after.as_deref(), limit);
+        if limit <= MAX_LISTED_IN_PLACE { self.readers.read_few(read).await } else { self.readers.read(read).await }
     }
 
     fn revision(&self, table: Table) -> Option<u64> {

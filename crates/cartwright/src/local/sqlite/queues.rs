@@ -288,7 +288,7 @@ impl SqliteStore {
     /// while some wait on disk.
     async fn load_new(&self, queue: Queue, after: i64, newest: i64) -> Result<()> {
         let sql = "SELECT seq, receives, body FROM messages WHERE queue = ?1 AND seq > ?2 AND due_at_ms IS NULL ORDER BY seq LIMIT ?3";
-        let rows = self.read(move |connection, _| load(connection, sql, queue, after)).await?;
+        let rows = self.readers.read(move |connection| load(connection, sql, queue, after)).await?;
         let mut state = self.queues.state(queue);
         state.loaded_to = match rows.last() {
             Some(last) if rows.len() == LOAD => last.seq,
@@ -303,7 +303,8 @@ impl SqliteStore {
         let sql =
             "SELECT seq, receives, body FROM messages WHERE queue = ?1 AND due_at_ms <= ?2 ORDER BY due_at_ms LIMIT ?3";
         let (rows, next_due_ms) = self
-            .read(move |connection, _| {
+            .readers
+            .read(move |connection| {
                 let rows = load(connection, sql, queue, now_ms)?;
                 let later = "SELECT min(due_at_ms) FROM messages WHERE queue = ?1 AND due_at_ms > ?2";
                 let next: Option<i64> = connection.query_row(later, params![queue.name(), now_ms], |row| row.get(0))?;
@@ -401,7 +402,7 @@ impl SqliteStore {
     /// Those of the store.
     pub async fn depth(&self, queue: Queue) -> Result<usize> {
         let sql = "SELECT count(*) FROM messages WHERE queue = ?1";
-        self.read(move |connection, _| connection.query_row(sql, [queue.name()], |row| row.get(0))).await
+        self.readers.read(move |connection| connection.query_row(sql, [queue.name()], |row| row.get(0))).await
     }
 }
 

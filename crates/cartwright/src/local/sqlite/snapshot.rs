@@ -64,8 +64,6 @@ impl Snapshot {
         }
         let open = || -> Result<_, SchemaError> {
             let connection = open_reader(&file)?;
-            // All of the file is read once: mapping it would only make this process look large.
-            connection.pragma_update(None, "mmap_size", 0)?;
             connection.execute_batch("BEGIN")?;
             // A log there is of a server that runs, or that ended in a way that may have had its reason.
             if std::fs::metadata(beside(&file, "-wal")).is_ok_and(|log| log.len() > 0) {

@@ -7,8 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -22,7 +21,7 @@ use super::connections::keep_log;
 use super::dead_letters::{TakeCommand, TakenRows, id_of};
 use super::figures::Meters;
 use super::queues::{NewMessage, QueueCommand, Queues, envelope_of};
-use super::{OpenError, closed, is_mapped, read_document, storage_error};
+use super::{OpenError, closed, read_document, storage_error};
 use crate::app::Clock;
 use crate::error::{Error, Result};
 use crate::events::{Envelope, queues_of};
@@ -31,10 +30,8 @@ use crate::store::{Adjustment, Batch, Body, CommitError, Doc, Expect, Key, Table
 
 /// Most commands in one group. More would make the first wait for the last without saving much of an fsync.
 const MAX_GROUP: usize = 256;
-/// Groups between two looks at the size of the file.
-const GROUPS_PER_LOOK: u64 = 64;
-/// Most expired documents removed in one go.
-const MAX_EXPIRED: usize = 500;
+/// Most expired documents of a table that are removed in one go. Others wait for that meanwhile.
+pub const MAX_EXPIRED: usize = 100;
 
 /// What the writer can be asked.
 pub(super) enum Command {
@@ -59,14 +56,6 @@ pub(super) struct Writer {
     /// Set when the disk failed in a way after which nothing that was written can be trusted until it is read again.
     failed: Arc<Mutex<Option<Error>>>,
     meters: Arc<OnceLock<Meters>>,
-    size: Size,
-    groups: u64,
-}
-
-/// The file that grows, and where readers are told whether they still map all of it.
-pub(super) struct Size {
-    pub(super) file: PathBuf,
-    pub(super) is_mapped: Arc<AtomicBool>,
 }
 
 /// The commands of one group: the first, and what comes while those before it are carried out. Whoever was answered with the
@@ -123,17 +112,16 @@ impl Writer {
         clock: Arc<dyn Clock>,
         failed: Arc<Mutex<Option<Error>>>,
         meters: Arc<OnceLock<Meters>>,
-        size: Size,
+        file: &Path,
     ) -> Result<Self, OpenError> {
-        let checkpoints = Checkpoints::start(&mut connection, &size.file)?;
-        Ok(Writer { connection, checkpoints, cache, queues, clock, failed, meters, size, groups: 0 })
+        let checkpoints = Checkpoints::start(&mut connection, file)?;
+        Ok(Writer { connection, checkpoints, cache, queues, clock, failed, meters })
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         while let Some(first) = inbox.blocking_recv() {
             let mut commands = Incoming { first: Some(first), inbox: &mut inbox, room: MAX_GROUP, close: None };
             self.run_group(&mut commands);
-            self.look_at_size();
             self.tend_log();
             if let Some(done) = commands.close.take() {
                 inbox.close();
@@ -178,14 +166,6 @@ impl Writer {
     /// Why nothing is written any more, if that is so.
     fn failure(&self) -> Option<Error> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Looks how large the file is, now and then: it grows by a few megabytes between two looks.
-    fn look_at_size(&mut self) {
-        self.groups += 1;
-        if self.groups.is_multiple_of(GROUPS_PER_LOOK) {
-            self.size.is_mapped.store(is_mapped(&self.size.file), Ordering::Relaxed);
-        }
     }
 
     fn run_group(&mut self, commands: &mut Incoming) {
