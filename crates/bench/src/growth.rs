@@ -13,7 +13,7 @@ use crate::report::Section;
 use crate::rows::CONNECTIONS;
 use crate::servers::{Pinning, Server, resident_bytes};
 use crate::storage::scatter;
-use crate::work::{Checkout, Gets, PutBasket, Writes, body_of, unprocessed};
+use crate::work::{Checkout, Gets, PutBasket, Writes, body_of, unprocessed_of};
 use crate::{Plan, Result};
 
 /// The shops, the smallest first, which the others are held against. A product is four documents.
@@ -34,7 +34,7 @@ pub(crate) const SHOPS: [(&str, Filling); 5] = [
 const QUICK_DIVISOR: usize = 200;
 /// Steps of the progress of one shop.
 const STEPS_PER_SHOP: usize = 7;
-/// Steps of the progress [`measure`] takes.
+/// Steps of the progress of all the [`SHOPS`].
 pub(crate) const STEPS: usize = SHOPS.len() * STEPS_PER_SHOP;
 /// Paths that are read in turn, at most.
 const MAX_PATHS: usize = 100_000;
@@ -132,7 +132,7 @@ async fn shop(plan: &Plan, pinning: Option<Pinning>, folder: &Path, name: &str, 
 async fn drain(shop: &crate::servers::Target, all: usize) -> Result<String> {
     let waiting = async || -> Result<usize> {
         let queue = serde_json::from_str(&body_of(shop, "/v1/queues/PurchaseQueue").await?)?;
-        Ok(unprocessed(&queue) as usize)
+        Ok(unprocessed_of(&queue) as usize)
     };
     let (begun, first) = (Instant::now(), waiting().await?);
     let mut left = first;

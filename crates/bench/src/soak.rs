@@ -8,7 +8,7 @@ use crate::load::{Times, closed, open};
 use crate::report::Section;
 use crate::rows::CONNECTIONS;
 use crate::servers::{Pinning, Server, resident_bytes};
-use crate::work::{Checkout, PutBasket, create_products, waiting};
+use crate::work::{Checkout, PutBasket, create_products, unprocessed};
 use crate::{Plan, Result};
 
 /// Share of the maximum.
@@ -34,11 +34,15 @@ pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path
     let products = create_products(shop).await?;
     let work = Checkout::with_pause(shop, PutBasket::new("lea", &products), POLL_PAUSE);
     plan.step("soak: finding the maximum");
-    // With as many buyers, and for a while: a few find more in an empty shop than it can keep up. And many leave it messages that it
-    // works on when they have their orders, which those who come all the time would wait for.
+    // With as many buyers, and for a while: a few find more in an empty shop than it can keep up. And many leave messages that are
+    // still worked on when they have their orders. Those who keep coming would wait for these, so that time counts too.
     let begun = Instant::now();
     let most = closed(shop, &work, CONNECTIONS, plan.long).await?;
     let rest = shop.come_to_rest().await;
+    let left = unprocessed(shop).await?;
+    if left > 0 {
+        return Err(format!("{left} messages were left in the queues, so the maximum is not known").into());
+    }
     let maximum = work.orders() as f64 / begun.elapsed().as_secs_f64();
     let title = format!("Soak: checkouts at {:.0} % of the maximum for {minutes:.1} minutes", SHARE * 100.0);
     let mut section = Section::new(title, "orders/s");
@@ -52,7 +56,7 @@ pub(crate) async fn measure(plan: &Plan, pinning: Option<Pinning>, folder: &Path
         let run = open(shop, &work, CONNECTIONS, rate, times).await?;
         let mb = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
         let (memory, file) = (mb(resident_bytes(shop.pid).unwrap_or(0)), mb(size_of(&folder)));
-        let (orders, queues) = (work.orders(), waiting(shop).await?);
+        let (orders, queues) = (work.orders(), unprocessed(shop).await?);
         section.run(format!("stretch {stretch}: memory {memory:.0} MB, file {file:.0} MB, queues {queues}"), run);
         if stretch == STRETCHES {
             section.note(format!("{orders} orders in all, {:.1} KB of the file each", file * 1024.0 / orders as f64));

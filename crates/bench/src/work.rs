@@ -78,15 +78,15 @@ pub(crate) async fn body_of(target: &Target, path: &str) -> Result<String> {
     Ok(String::from_utf8(body.to_vec())?)
 }
 
-/// Messages that wait or are in work, of all queues.
-pub(crate) async fn waiting(target: &Target) -> Result<u64> {
+/// Messages of all queues that wait or are in work.
+pub(crate) async fn unprocessed(target: &Target) -> Result<u64> {
     let queues: Value = serde_json::from_str(&body_of(target, "/v1/queues").await?)?;
-    Ok(queues["items"].as_array().into_iter().flatten().map(unprocessed).sum())
+    Ok(queues["items"].as_array().into_iter().flatten().map(unprocessed_of).sum())
 }
 
 /// Messages of a queue, as the API shows it, that wait or are in work.
-pub(crate) fn unprocessed(queue: &Value) -> u64 {
-    ["waiting", "inFlight"].into_iter().filter_map(|count| queue[count].as_u64()).sum()
+pub(crate) fn unprocessed_of(queue: &Value) -> u64 {
+    ["waiting", "delayed", "inFlight"].into_iter().filter_map(|count| queue[count].as_u64()).sum()
 }
 
 /// Reading the same things in turn.

@@ -489,7 +489,7 @@ fn ksuid_seconds(at: jiff::Timestamp) -> u32 {
 impl TryFrom<String> for OrderId {
     type Error = Invalid;
     fn try_from(text: String) -> Result<Self, Invalid> {
-        // Each of the 27 digits in base 62 sorts as its character does, and so does the number they write.
+        // The digits of base 62 sort as their characters do, so texts of the same length sort as their numbers.
         let is_id = text.len() == GREATEST_KSUID.len() && text.bytes().all(|digit| digit.is_ascii_alphanumeric());
         if is_id && text.as_str() <= GREATEST_KSUID {
             Ok(OrderId(text))

@@ -4,6 +4,8 @@
 //! panics or takes longer than the visibility timeout counts as one receive in vain. Then the message waits, longer each
 //! time, and after the maximum receives goes to the queue's dead letters with the reason. A message that no number of
 //! receives can help goes there at once. The messages behind it are not held up.
+//!
+//! Beside the queues, documents whose time is over are removed, a few at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +112,7 @@ impl Delivery {
     async fn sweep(self, mut stopped: watch::Receiver<bool>) {
         while !*stopped.borrow() {
             let pause = match self.store.remove_expired().await {
+                // A table that has more gave as many; a few of several tables may be as many, too.
                 Ok(count) if count >= MAX_EXPIRED => SWEEP_PAUSE,
                 Ok(_) => SWEEP_PERIOD,
                 Err(error) => {

@@ -18,8 +18,8 @@ const MAX_CACHE_SHARDS: usize = 64;
 /// Largest document that is cached: a few large ones must not drive out many small ones.
 const MAX_CACHED_BYTES: usize = 16 * 1024;
 
-/// What is known of documents: what they are, or that there is none under the key. And how often each table was changed since
-/// the store was opened.
+/// What is known of documents: what they are, or that there is none under the key. And how often each table, and the
+/// file, was changed since the store was opened.
 pub(super) struct Cache {
     documents: quick_cache::sync::Cache<Key, Option<Doc>, CacheWeight>,
     revisions: [AtomicU64; Table::ALL.len()],
@@ -58,7 +58,7 @@ impl Cache {
         self.documents.get(key)
     }
 
-    /// Takes over what a group has made of documents, if of any; what is `None` was deleted. To be called once it is durable, before
+    /// Takes over what a group that wrote has made of documents; what is `None` was deleted. To be called once it is durable, before
     /// anybody is told.
     pub(super) fn update(&self, changed: impl IntoIterator<Item = (Key, Option<Doc>)>) {
         self.changes.fetch_add(1, Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl Cache {
         self.revisions[table as usize].load(Ordering::Acquire)
     }
 
-    /// Changes of the file so far, those of queues alone included.
+    /// How often the file was changed so far, be it only in its queues.
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
     }

@@ -11,7 +11,7 @@ use super::{OpenError, SchemaError, open_error, schema};
 
 /// How long to wait for another program that has the file locked, before giving up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Part of the file that is mapped into memory by those who map it, which halves the cost of a read: the most that SQLite maps.
+/// Part of the file that a reader maps, when it does, which halves the cost of a read: the most that SQLite maps.
 /// What the system keeps of it in memory is its own affair, and no memory that the server holds.
 const MMAP_BYTES: i64 = 0x7fff_0000;
 /// Pages in the log from which on it is written back into the file: 16 MB. A page that changes again and again is written back once

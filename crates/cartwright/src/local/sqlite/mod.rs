@@ -32,7 +32,7 @@ use crate::app::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::rest::Refusals;
 use cache::{Cache, read_through};
-use connections::{keep_log, open_reader, open_writer};
+use connections::{keep_log, map, open_reader, open_writer};
 use figures::Meters;
 use queues::Queues;
 use readers::Readers;
@@ -253,7 +253,7 @@ impl Store for SqliteStore {
             return Ok(known);
         }
         let (key, cache) = (key.clone(), Arc::clone(&self.cache));
-        self.readers.read_few(move |connection| read_through(connection, &cache, &key)).await
+        self.readers.read_documents(true, move |connection| read_through(connection, &cache, &key)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Doc>>> {
@@ -278,7 +278,7 @@ impl Store for SqliteStore {
             let read = missing.into_iter().map(|(at, key)| Ok((at, read_through(connection, &cache, &key)?)));
             read.collect::<rusqlite::Result<Vec<_>>>()
         };
-        for (at, doc) in if are_few { self.readers.read_few(read).await } else { self.readers.read(read).await }? {
+        for (at, doc) in self.readers.read_documents(are_few, read).await? {
             docs[at] = doc;
         }
         Ok(docs)
@@ -287,7 +287,7 @@ impl Store for SqliteStore {
     async fn list(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Page> {
         let (range, after, limit) = (range.clone(), after.map(str::to_owned), limit.clamp(1, MAX_PAGE));
         let read = move |connection: &Connection| list(connection, &range, after.as_deref(), limit);
-        if limit <= MAX_LISTED_IN_PLACE { self.readers.read_few(read).await } else { self.readers.read(read).await }
+        self.readers.read_documents(limit <= MAX_LISTED_IN_PLACE, read).await
     }
 
     fn revision(&self, table: Table) -> Option<u64> {
@@ -424,6 +424,7 @@ fn take_lock(folder: &Path) -> Result<File, OpenError> {
 fn start_counting(file: &Path, queues: &Arc<Queues>) -> Result<Option<Counting>, OpenError> {
     let unreadable = |source: rusqlite::Error| open_error(file, source.into());
     let connection = open_reader(file).inspect(keep_log).map_err(unreadable)?;
+    map(&connection).map_err(unreadable)?;
     // Until the counting ends, the connection sees the file as it is at its first read.
     connection.execute_batch("BEGIN").map_err(unreadable)?;
     if Queues::are_few(&connection).map_err(unreadable)? {

@@ -12,20 +12,21 @@ use super::connections::{keep_log, map, open_reader};
 use super::{closed, storage_error};
 use crate::error::{Error, Result};
 
-/// Reads at the same time. More would only wait for the same cores, and each costs file descriptors.
+/// Reads at the same time. More would only wait for the same cores. As many connections of each kind may be left open, with up to 2 MB
+/// of pages each.
 const MAX_READERS: usize = 8;
-/// Reads between which nothing may have changed for the next to map the file.
+/// So many reads in a row must have seen no change for the next to map the file.
 const READS_TO_MAP: u64 = 16;
-/// Reads between two looks at the size of the file.
+/// Reads of few documents between two looks at the size of the file.
 const READS_PER_LOOK: u64 = 1024;
-/// Memory of a machine that does not tell.
-const ASSUMED_MEMORY_BYTES: u64 = 4 << 30;
+/// Part of the memory that the file may take to be as good as in memory: one in so many.
+const PART_OF_MEMORY: u64 = 2;
 
 /// Those who read the file.
 pub(super) struct Readers {
     idle: Arc<Idle>,
     slots: Semaphore,
-    memory_bytes: u64,
+    file_in_memory_bytes: u64,
     reads: AtomicU64,
     fits_in_memory: AtomicBool,
 }
@@ -34,8 +35,9 @@ pub(super) struct Readers {
 struct Idle {
     file: PathBuf,
     cache: Arc<Cache>,
-    /// Changes of the store that the last read saw, and reads since that saw no further one.
+    /// Changes of the file that the last read saw.
     seen: AtomicU64,
+    /// Reads in a row that saw as many.
     unchanged: AtomicU64,
     mapped: Mutex<Vec<Connection>>,
     plain: Mutex<Vec<Connection>>,
@@ -50,7 +52,7 @@ impl Readers {
         Readers {
             idle: Arc::new(idle),
             slots: Semaphore::new(MAX_READERS),
-            memory_bytes: memory_bytes(),
+            file_in_memory_bytes: memory_bytes() / PART_OF_MEMORY,
             reads: AtomicU64::new(0),
             fits_in_memory: AtomicBool::new(false),
         }
@@ -70,16 +72,18 @@ impl Readers {
         task.await.map_err(Error::internal)?.map_err(storage_error)
     }
 
-    /// Runs a `read` of few documents: here, when the file is as good as in memory, because handing the read to another thread then
-    /// costs several times the read.
+    /// Runs a `read` of documents: here, when they are few and the file is as good as in memory, because handing the read to another
+    /// thread then costs several times the read.
     ///
     /// # Errors
     /// Those of the store.
-    pub(super) async fn read_few<T: Send + 'static>(
+    pub(super) async fn read_documents<T: Send + 'static>(
         &self,
+        are_few: bool,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        if self.fits_in_memory()
+        if are_few
+            && self.fits_in_memory()
             && let Ok(_slot) = self.slots.try_acquire()
         {
             return self.idle.read(read).map_err(storage_error);
@@ -87,10 +91,10 @@ impl Readers {
         self.read(read).await
     }
 
-    /// Whether the system has room for the whole file in memory, beside everything else; it is looked now and then.
+    /// Whether the file takes no more than half of the memory, and so is there after it has been read once; looked at now and then.
     fn fits_in_memory(&self) -> bool {
         if self.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(READS_PER_LOOK) {
-            let fits = std::fs::metadata(&self.idle.file).is_ok_and(|file| file.len() <= self.memory_bytes / 2);
+            let fits = std::fs::metadata(&self.idle.file).is_ok_and(|file| file.len() <= self.file_in_memory_bytes);
             self.fits_in_memory.store(fits, Ordering::Relaxed);
         }
         self.fits_in_memory.load(Ordering::Relaxed)
@@ -121,13 +125,13 @@ impl Idle {
         result
     }
 
-    /// Counts a read, and tells how many before it saw what it will see.
+    /// Counts a read, and tells how many before it, in a row, saw the same state of the file.
     fn unchanged_reads(&self) -> u64 {
         let changes = self.cache.changes();
         if self.seen.swap(changes, Ordering::Relaxed) == changes {
             return self.unchanged.fetch_add(1, Ordering::Relaxed);
         }
-        self.unchanged.store(0, Ordering::Relaxed);
+        self.unchanged.store(1, Ordering::Relaxed);
         0
     }
 
@@ -146,11 +150,23 @@ impl Idle {
 fn memory_bytes() -> u64 {
     let machine = rustix::system::sysinfo();
     let all = u64::from(machine.mem_unit).saturating_mul(machine.totalram);
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|limit| limit.trim().parse().ok());
-    [Some(all), limit].into_iter().flatten().min().unwrap_or(ASSUMED_MEMORY_BYTES)
+    limit_of_groups().map_or(all, |limit| limit.min(all))
 }
 
+/// The least memory that this process may take as a member of its control groups, if one of them has a limit.
+#[cfg(target_os = "linux")]
+fn limit_of_groups() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let limit_of = |group: &Path| {
+        let file = Path::new("/sys/fs/cgroup").join(group).join("memory.max");
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    };
+    Path::new(group).ancestors().filter_map(limit_of).min()
+}
+
+/// Memory of a machine that is not asked: 4 GB.
 #[cfg(not(target_os = "linux"))]
 fn memory_bytes() -> u64 {
-    ASSUMED_MEMORY_BYTES
+    4 << 30
 }

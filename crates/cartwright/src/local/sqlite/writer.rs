@@ -177,7 +177,7 @@ impl Writer {
             }
             None => self.commit_group(commands, &mut group),
         };
-        if outcome.is_ok() {
+        if outcome.is_ok() && group.wrote {
             let (changed, mut overlay) = (group.changed, group.overlay);
             self.cache.update(changed.into_iter().filter_map(|key| overlay.remove(&key).map(|doc| (key, doc))));
             self.queues.offer(group.messages);
