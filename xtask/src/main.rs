@@ -66,6 +66,9 @@ fn main() -> ExitCode {
     let task = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
     let outcome = match task.as_str() {
+        "ci" | "clippy" | "test" | "doc" | "deny" | "tools" | "bench-lambda" | "channels" if !rest.is_empty() => {
+            Err(format!("{task} takes no arguments\n\n{HELP}"))
+        }
         "ci" => ci(),
         "fmt" => fmt(rest.iter().any(|argument| argument == "--fix")),
         "clippy" => clippy(),
