@@ -7,7 +7,7 @@ use cartwright::app::Clock;
 use cartwright::events::Queue;
 use cartwright::local::sqlite::{FILE_NAME, MAX_EXPIRED, OpenError, SqliteStore};
 use cartwright::queues::QueueAdmin;
-use cartwright::store::{Batch, Expect, Partition, Store, Table, Write, conformance};
+use cartwright::store::{Batch, Expect, Key, Partition, Store, Table, Write, conformance};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -42,7 +42,7 @@ async fn what_was_committed_is_there_after_reopening() {
     assert_eq!(store.get(&key).await.unwrap().unwrap().version, 1);
 }
 
-fn deletion(key: &cartwright::store::Key) -> Batch {
+fn deletion(key: &Key) -> Batch {
     let mut batch = Batch::new(key.table);
     batch.delete(key.clone(), Expect::Anything);
     batch
@@ -86,9 +86,17 @@ async fn the_cache_never_shows_an_old_document() {
     }
 }
 
-async fn read_n(store: &SqliteStore, key: &cartwright::store::Key) -> Option<i64> {
+async fn read_n(store: &SqliteStore, key: &Key) -> Option<i64> {
     let docs = store.get_many(std::slice::from_ref(key)).await.unwrap();
     docs[0].as_ref().map(|doc| doc.parse_owned::<serde_json::Value>().unwrap()["n"].as_i64().unwrap())
+}
+
+/// A new basket whose time is over then.
+async fn put_until(store: &SqliteStore, key: Key, expires_at: jiff::Timestamp) {
+    let (body, expires_at) = (r#"{"n":1}"#.into(), Some(expires_at));
+    let mut batch = Batch::new(Table::Basket);
+    batch.writes.push(Write::Put { key, expect: Expect::Absent, body, expires_at });
+    store.commit(batch).await.unwrap();
 }
 
 /// Commits wait while documents are removed, so not all of a great many are removed at once.
@@ -98,12 +106,9 @@ async fn documents_whose_time_is_over_are_removed_a_few_at_a_time() {
     let clock = Arc::new(TestClock::new());
     let store = SqliteStore::open(folder.path(), clock.clone()).unwrap();
     let partition = Partition::new(Table::Basket, "EXPIRES");
-    let expires_at = Some(clock.now());
+    let expires_at = clock.now();
     for at in 0..2 * MAX_EXPIRED + 1 {
-        let (key, body) = (partition.key(format!("{at:03}")), r#"{"n":1}"#.into());
-        let mut batch = Batch::new(Table::Basket);
-        batch.writes.push(Write::Put { key, expect: Expect::Absent, body, expires_at });
-        store.commit(batch).await.unwrap();
+        put_until(&store, partition.key(format!("{at:03}")), expires_at).await;
     }
     for count in [MAX_EXPIRED, MAX_EXPIRED, 1, 0] {
         assert_eq!(store.remove_expired().await.unwrap(), count);
@@ -117,15 +122,7 @@ async fn documents_whose_time_is_over_are_removed() {
     let store = SqliteStore::open(folder.path(), clock.clone()).unwrap();
     let partition = Partition::new(Table::Basket, "EXPIRES");
     for (sk, hours) in [("SOON", 1), ("LATER", 3)] {
-        let expires_at = Some(clock.now() + jiff::SignedDuration::from_hours(hours));
-        let mut batch = Batch::new(Table::Basket);
-        batch.writes.push(Write::Put {
-            key: partition.key(sk),
-            expect: Expect::Absent,
-            body: r#"{"n":1}"#.into(),
-            expires_at,
-        });
-        store.commit(batch).await.unwrap();
+        put_until(&store, partition.key(sk), clock.now() + jiff::SignedDuration::from_hours(hours)).await;
     }
     assert_eq!(store.remove_expired().await.unwrap(), 0);
     clock.advance(Duration::from_secs(2 * 3600));

@@ -136,8 +136,7 @@ impl Idle {
     }
 
     fn open(&self, is_mapped: bool) -> rusqlite::Result<Connection> {
-        let connection = open_reader(&self.file)?;
-        keep_log(&connection);
+        let connection = open_reader(&self.file).inspect(keep_log)?;
         if is_mapped {
             map(&connection)?;
         }
